@@ -1,0 +1,37 @@
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+
+const helperFolder = join(import.meta.dir, "..", "helper");
+
+const strictFlags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wvla", "-D_GNU_SOURCE"];
+const releaseFlags = ["-Os", "-static", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-s"];
+const sanitizerFlags = [
+  "-g",
+  "-O1",
+  "-fsanitize=address,undefined",
+  "-fno-sanitize-recover=all",
+  "-fno-omit-frame-pointer",
+];
+
+export interface CompileOptions {
+  /** With AddressSanitizer and UndefinedBehaviorSanitizer, dynamically linked: for tests. */
+  readonly sanitize?: boolean;
+}
+
+/** Compiles helper/*.c into one executable at `output`. Throws a sentence that names the package when no compiler is there. */
+export async function compileHelper(output: string, options: CompileOptions = {}): Promise<void> {
+  const compiler = Bun.which("cc") ?? Bun.which("gcc") ?? Bun.which("clang");
+  if (!compiler) {
+    throw new Error("No C compiler found: install one (Debian: apt-get install gcc libc6-dev), then run npm ci again.");
+  }
+  const sources = readdirSync(helperFolder)
+    .filter((name) => name.endsWith(".c"))
+    .map((name) => join(helperFolder, name));
+  const flags = options.sanitize ? sanitizerFlags : releaseFlags;
+  const run = Bun.spawn([compiler, ...strictFlags, ...flags, "-o", output, ...sources], {
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  const [status, words] = await Promise.all([run.exited, new Response(run.stderr).text()]);
+  if (status !== 0) throw new Error(`The helper does not compile with ${compiler}:\n${words}`);
+}

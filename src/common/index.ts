@@ -1,0 +1,4 @@
+export { EngineError, toEngineError, type ErrorCode, type ErrorDetails } from "./errors.ts";
+export { newId, shortId } from "./ids.ts";
+export { Paths, defaultRoot, defaultRunRoot } from "./paths.ts";
+export { formatBinarySize, formatDuration, formatSize, parseSize } from "./units.ts";

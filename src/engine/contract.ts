@@ -1,0 +1,259 @@
+// What the engine offers to its edges (api/, lens/): the service decides, the edge decodes and encodes.
+import type {
+  ContainerCreateRequest,
+  ContainerInspect,
+  ContainerSummary,
+  EventMessage,
+  ExecCreateRequest,
+  ExecInspect,
+  ImageHistoryItem,
+  ImageInspect,
+  ImageSummary,
+  NetworkResource,
+  Plan,
+  ProgressMessage,
+  Resources,
+  Volume,
+} from "../spec/index.ts";
+
+/** Filters of list calls: name → values, as the API's `filters` after decoding both of its JSON forms. */
+export type Filters = ReadonlyMap<string, readonly string[]>;
+
+/** One piece of a container's output; `in` is used for input echoes nowhere. `time` is RFC 3339 with nanoseconds. */
+export interface OutputChunk {
+  readonly stream: "stdout" | "stderr";
+  readonly data: Uint8Array;
+  readonly time?: string;
+}
+
+/** A two-way connection to a container's or exec's stdio. Dispose it when the client is gone. */
+export interface StdioSession extends Disposable {
+  /** Whether it is a terminal: then output is raw and all of it stdout. */
+  readonly tty: boolean;
+  /** Ends when the process has closed its output or the container has stopped. Pull-driven: a slow reader loses nothing. */
+  readonly output: AsyncIterable<OutputChunk>;
+  /** Resolves when more may be written: back-pressure. After the process ended it resolves and drops. */
+  write(data: Uint8Array): Promise<void>;
+  /** The client has no more input (half-close). */
+  closeInput(): void;
+}
+
+export interface AttachOptions {
+  readonly stdin: boolean;
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+  /** Replay what was logged before. */
+  readonly logs: boolean;
+  /** Follow from now on. */
+  readonly stream: boolean;
+}
+
+export interface LogOptions {
+  readonly stdout: boolean;
+  readonly stderr: boolean;
+  readonly follow: boolean;
+  /** Unix seconds, fractions allowed. */
+  readonly since?: number;
+  readonly until?: number;
+  /** Last lines only; undefined: all. */
+  readonly tail?: number;
+}
+
+export interface ListContainersOptions {
+  readonly all: boolean;
+  readonly limit?: number;
+  readonly size: boolean;
+  readonly filters: Filters;
+}
+
+export type WaitCondition = "not-running" | "next-exit" | "removed";
+
+export interface ContainerUpdate extends Resources {
+  RestartPolicy?: { Name?: string; MaximumRetryCount?: number };
+}
+
+export interface PathStat {
+  readonly name: string;
+  readonly size: number;
+  /** Go's fs.FileMode bits, as Docker's X-Docker-Container-Path-Stat carries them. */
+  readonly mode: number;
+  readonly mtime: string;
+  readonly linkTarget: string;
+}
+
+/** One op of a start with what it did: `explain` has no results, `--trace` has. */
+export interface TracedOp {
+  readonly index: number;
+  readonly actor: string;
+  readonly name: string;
+  readonly arguments: readonly string[];
+  readonly reason: string;
+  readonly errno?: number;
+  readonly nanoseconds?: number;
+}
+
+export interface ContainerService {
+  create(name: string | undefined, request: ContainerCreateRequest): Promise<{ id: string; warnings: string[] }>;
+  start(idOrName: string, options?: { consoleSize?: readonly [height: number, width: number] }): Promise<void>;
+  /** `timeoutSeconds` undefined: the container's own (10 by default); -1: for ever. Throws notModified when stopped. */
+  stop(idOrName: string, options: { signal?: string; timeoutSeconds?: number }): Promise<void>;
+  restart(idOrName: string, options: { signal?: string; timeoutSeconds?: number }): Promise<void>;
+  kill(idOrName: string, signal: string): Promise<void>;
+  pause(idOrName: string): Promise<void>;
+  unpause(idOrName: string): Promise<void>;
+  rename(idOrName: string, name: string): Promise<void>;
+  update(idOrName: string, update: ContainerUpdate): Promise<{ warnings: string[] }>;
+  /** Resolves once the condition is met. The promise this returns settles at once; the inner one is the wait. */
+  wait(
+    idOrName: string,
+    condition: WaitCondition,
+    signal?: AbortSignal,
+  ): Promise<{ result: Promise<{ exitCode: number; error?: string }> }>;
+  remove(idOrName: string, options: { force: boolean; volumes: boolean }): Promise<void>;
+  prune(filters: Filters): Promise<{ deleted: string[]; spaceReclaimed: number }>;
+  list(options: ListContainersOptions): Promise<ContainerSummary[]>;
+  inspect(idOrName: string, options?: { size?: boolean }): Promise<ContainerInspect>;
+  attach(idOrName: string, options: AttachOptions): Promise<StdioSession>;
+  resize(idOrName: string, size: { rows: number; columns: number }): Promise<void>;
+  /** Log records as they were written. `tty` tells the edge whether to multiplex. */
+  logs(
+    idOrName: string,
+    options: LogOptions,
+    signal?: AbortSignal,
+  ): Promise<{ tty: boolean; records: AsyncIterable<OutputChunk> }>;
+  top(idOrName: string, psArguments: readonly string[]): Promise<{ Titles: string[]; Processes: string[][] }>;
+  /** Docker's stats objects, one a second when `stream`; `oneShot` leaves the pre-read out. */
+  stats(idOrName: string, options: { stream: boolean; oneShot: boolean }, signal?: AbortSignal): AsyncIterable<unknown>;
+  changes(idOrName: string): Promise<{ Path: string; Kind: 0 | 1 | 2 }[]>;
+  export(idOrName: string): Promise<AsyncIterable<Uint8Array>>;
+  statPath(idOrName: string, path: string): Promise<PathStat>;
+  readArchive(idOrName: string, path: string): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array> }>;
+  writeArchive(
+    idOrName: string,
+    path: string,
+    tar: AsyncIterable<Uint8Array>,
+    options: { noOverwriteDirNonDir: boolean; copyUidGid: boolean },
+  ): Promise<void>;
+  /** The plan with which it starts or was started. */
+  plan(idOrName: string): Promise<{ plan: Plan; ops: readonly TracedOp[] }>;
+}
+
+export interface ExecService {
+  create(container: string, request: ExecCreateRequest): Promise<string>;
+  /** Starts it; detached without a session. */
+  start(
+    id: string,
+    options: { detach: boolean; consoleSize?: readonly [height: number, width: number] },
+  ): Promise<StdioSession | undefined>;
+  resize(id: string, size: { rows: number; columns: number }): Promise<void>;
+  inspect(id: string): Promise<ExecInspect>;
+}
+
+export interface ImageService {
+  list(options: { all: boolean; filters: Filters; digests: boolean; sharedSize: boolean }): Promise<ImageSummary[]>;
+  inspect(reference: string): Promise<ImageInspect>;
+  history(reference: string): Promise<ImageHistoryItem[]>;
+  tag(source: string, target: { repository: string; tag: string }): Promise<void>;
+  remove(
+    reference: string,
+    options: { force: boolean; noPrune: boolean },
+  ): Promise<({ Untagged: string } | { Deleted: string })[]>;
+  import(
+    tar: AsyncIterable<Uint8Array>,
+    options: { reference?: string; changes: readonly string[]; message: string },
+  ): AsyncIterable<ProgressMessage>;
+  load(archive: AsyncIterable<Uint8Array>, options: { quiet: boolean }): AsyncIterable<ProgressMessage>;
+  save(references: readonly string[]): Promise<AsyncIterable<Uint8Array>>;
+  /** Makes an image of programs of the host and the libraries that they need. */
+  fromHost(reference: string, programs: readonly string[]): AsyncIterable<ProgressMessage>;
+  prune(filters: Filters): Promise<{ deleted: ({ Untagged: string } | { Deleted: string })[]; spaceReclaimed: number }>;
+}
+
+/** Options of `POST /build`, decoded. `context` is a tar, perhaps compressed. */
+export interface BuildRequest {
+  readonly context: AsyncIterable<Uint8Array>;
+  readonly dockerfile: string;
+  readonly tags: readonly string[];
+  readonly arguments: Readonly<Record<string, string | null>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly target?: string;
+  readonly noCache: boolean;
+  readonly quiet: boolean;
+  readonly removeIntermediate: boolean;
+  readonly forceRemove: boolean;
+  readonly networkMode?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface VolumeService {
+  list(filters: Filters): Promise<Volume[]>;
+  inspect(name: string): Promise<Volume>;
+  create(request: {
+    Name?: string;
+    Driver?: string;
+    DriverOpts?: Record<string, string> | null;
+    Labels?: Record<string, string> | null;
+  }): Promise<Volume>;
+  remove(name: string, options: { force: boolean }): Promise<void>;
+  prune(filters: Filters): Promise<{ deleted: string[]; spaceReclaimed: number }>;
+}
+
+export interface NetworkQueries {
+  list(filters: Filters): Promise<NetworkResource[]>;
+  inspect(idOrName: string): Promise<NetworkResource>;
+}
+
+export interface SystemService {
+  /** The body of `GET /info`, whole. */
+  info(): Promise<Record<string, unknown>>;
+  /** The body of `GET /version`, but for the API versions, which the edge adds. */
+  version(): Promise<Record<string, unknown>>;
+  diskUsage(): Promise<Record<string, unknown>>;
+  /** Past events since `since` (Unix seconds), then live ones until `until`, `signal`, or for ever. */
+  events(
+    options: { since?: number; until?: number; filters: Filters },
+    signal?: AbortSignal,
+  ): AsyncIterable<EventMessage>;
+}
+
+/** What `vitrine panorama` draws: every value is read from the kernel when asked. Absent parts are null. */
+export interface Panorama {
+  readonly container: ContainerInspect;
+  readonly process: {
+    readonly pid: number;
+    readonly command: string;
+    readonly uid: number;
+    readonly namespaces: Readonly<Record<string, { readonly inode: number; readonly sharedWithHost: boolean }>>;
+  } | null;
+  readonly cgroup: {
+    readonly version: string;
+    readonly directories: Readonly<Record<string, string>>;
+    readonly values: Readonly<Record<string, string>>;
+  } | null;
+  readonly readWriteLayer: {
+    readonly directory: string;
+    readonly sizeBytes: number;
+    readonly mountPoints: readonly string[];
+  };
+  readonly initLayer: { readonly directory: string };
+  /** Top first. */
+  readonly imageLayers: readonly {
+    readonly directory: string;
+    readonly diffId: string;
+    readonly instruction: string;
+    readonly sizeBytes: number;
+  }[];
+  readonly imageReferences: readonly string[];
+}
+
+export interface Engine extends AsyncDisposable {
+  readonly containers: ContainerService;
+  readonly execs: ExecService;
+  readonly images: ImageService;
+  readonly volumes: VolumeService;
+  readonly networks: NetworkQueries;
+  readonly system: SystemService;
+  build(request: BuildRequest): AsyncIterable<ProgressMessage>;
+  pruneBuildCache(): Promise<{ deleted: string[]; spaceReclaimed: number }>;
+  panorama(idOrName: string): Promise<Panorama>;
+}
