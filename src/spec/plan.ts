@@ -27,8 +27,19 @@ export interface OpArguments {
   /** absolute path of a cgroup directory; writes 0 to its cgroup.procs */
   "join-cgroup": [directory: string];
   unshare: [namespaces: string];
-  /** fstype, source, target, comma-separated flags (nosuid,nodev,noexec,ro,…), data, working directory ("" or absolute; for short lowerdir links) */
-  mount: [fstype: string, source: string, target: string, flags: string, data: string, workingDirectory: string];
+  /**
+   * fstype, source, target, comma-separated flags (nosuid,nodev,noexec,ro,…), data, working directory ("" or absolute; for
+   * short lowerdir links), root: "" takes the target as it is, else it is resolved inside that root and made when missing
+   */
+  mount: [
+    fstype: string,
+    source: string,
+    target: string,
+    flags: string,
+    data: string,
+    workingDirectory: string,
+    root: string,
+  ];
   /**
    * source, target, flags (rec,ro,private,rprivate,…), where the target is resolved: `host` as it is, `root` inside the new
    * root (argument root) by openat2(RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS), created when missing: `dir`, `file` or `none`
@@ -71,6 +82,8 @@ export interface OpArguments {
   umask: [octal: string];
   /** `pty`: the slave by TIOCGPTPEER becomes 0, 1, 2 and the controlling terminal; `pipes`: setsid only */
   session: [kind: "pty" | "pipes"];
+  /** stdio that is not /dev/null becomes this user's, so that a user who is not root may open /dev/stdout or the terminal */
+  "own-stdio": [uid: string];
   /** setgid, setuid to these, decimal */
   user: [uid: string, gid: string];
   /** supplementary groups, comma-separated decimal, may be empty */
