@@ -5,3 +5,4 @@ export * from "./mount.ts";
 export * from "./oci-runtime.ts";
 export * from "./plan.ts";
 export * from "./process.ts";
+export * from "./reference.ts";

@@ -1,0 +1,160 @@
+import type { Filters } from "../engine/contract.ts";
+import {
+  familiarName,
+  parseReference,
+  withDefaultTag,
+  type ImageHistoryItem,
+  type ImageInspect,
+  type ImageSummary,
+  type ProgressMessage,
+} from "../spec/index.ts";
+import { collectImages } from "./collect-images.ts";
+import { createImage } from "./create-image.ts";
+import { EmbeddedImages } from "./embedded-images.ts";
+import { makeFromHost } from "./from-host.ts";
+import { imageHistory } from "./image-history.ts";
+import { inspectImage } from "./image-inspect.ts";
+import { findImage, getImage } from "./image-lookup.ts";
+import type {
+  CreateImageOptions,
+  DeletedItem,
+  ImageRecord,
+  ImageServices,
+  ImageStoreOptions,
+  ImageUsers,
+} from "./image-record.ts";
+import { summarizeImages, type SummaryOptions } from "./image-summaries.ts";
+import { ImageTable } from "./image-table.ts";
+import { importImage, type ImportOptions } from "./import-image.ts";
+import { LayerHolds, type LayerHold } from "./layer-holds.ts";
+import { loadImages } from "./load-images.ts";
+import { pruneImages } from "./prune-images.ts";
+import { removeImage } from "./remove-image.ts";
+import { saveImages } from "./save-images.ts";
+import { tagImage } from "./tag-image.ts";
+
+/**
+ * The images of one engine: records in SQLite, configs and foreign layer blobs in the content store, layers in the
+ * snapshotter. An image's id is the sha256 of its config's bytes, which are kept as they came.
+ *
+ * A layer is born before the image that names it. Whoever makes one keeps a hold meanwhile, or a removal elsewhere may take it:
+ *
+ *     using hold = images.hold("build");
+ *     hold.add(base.chainId);
+ *     const layer = await snapshots.commit(key);
+ *     hold.add(layer.chainId);
+ *     await images.create(configBytes, { layers: [...], parent: base.id, reference: "app:v1" });
+ */
+export class ImageStore {
+  readonly #services: ImageServices;
+  readonly #embedded: EmbeddedImages;
+
+  constructor(options: ImageStoreOptions) {
+    this.#services = {
+      ...options,
+      table: new ImageTable(options),
+      holds: new LayerHolds(options.snapshots),
+    };
+    this.#embedded = new EmbeddedImages(this.#services);
+  }
+
+  /** By tag, digest, id, or unique id prefix. Throws notFound `No such image: x:latest`. */
+  get(referenceOrId: string): ImageRecord {
+    return getImage(this.#services.table, referenceOrId);
+  }
+
+  /** As `get`; undefined when there is none. Throws invalidArgument for what is no reference, and for an ambiguous prefix. */
+  find(referenceOrId: string): ImageRecord | undefined {
+    return findImage(this.#services.table, referenceOrId);
+  }
+
+  /** All, intermediate ones too, in no order. */
+  list(): ImageRecord[] {
+    return this.#services.table.all();
+  }
+
+  /** Ids of the images built on this one. */
+  children(id: string): string[] {
+    return this.#services.table.children(id);
+  }
+
+  /** Records an image; its config bytes are its identity, so the same bytes give the same image. */
+  async create(configBytes: Uint8Array, options: CreateImageOptions): Promise<ImageRecord> {
+    return createImage(this.#services, configBytes, options);
+  }
+
+  /** Keeps layers that no image names yet from being collected. Dispose it when the image is created. */
+  hold(purpose: string): LayerHold {
+    return this.#services.holds.hold(purpose);
+  }
+
+  /** Puts `repository:tag` on an image; the tag moves when another image had it. */
+  async tag(source: string, target: { repository: string; tag: string }): Promise<void> {
+    tagImage(this.#services.table, this.get(source).id, target);
+  }
+
+  /** Records the digest under which a registry knows the image: `repository@sha256:…`, whose manifest is then kept. */
+  async addDigest(id: string, target: { repository: string; digest: string }): Promise<void> {
+    this.#services.table.putDigest(this.get(id).id, target);
+  }
+
+  /** Untags, and deletes what has no reference left, by Docker's rules. Throws conflict with Docker's words. */
+  async remove(
+    reference: string,
+    options: { force: boolean; noPrune: boolean; usedBy: ImageUsers },
+  ): Promise<DeletedItem[]> {
+    return removeImage(this.#services, reference, options);
+  }
+
+  /** Newest first. An image without a tag has empty lists; API versions before 1.43 show them as `<none>:<none>`. */
+  async summaries(options: SummaryOptions): Promise<ImageSummary[]> {
+    return summarizeImages(this.#services, options);
+  }
+
+  async inspect(reference: string): Promise<ImageInspect> {
+    return inspectImage(this.#services, this.get(reference));
+  }
+
+  async history(reference: string): Promise<ImageHistoryItem[]> {
+    return imageHistory(this.#services.table, this.get(reference));
+  }
+
+  /** A tar (perhaps compressed) becomes an image of one layer; the last message's status is its id. */
+  import(tar: AsyncIterable<Uint8Array>, options: ImportOptions): AsyncGenerator<ProgressMessage> {
+    return importImage(this.#services, tar, options);
+  }
+
+  /** Reads a docker-archive or an OCI layout, perhaps compressed. */
+  load(archive: AsyncIterable<Uint8Array>, options: { quiet: boolean }): AsyncGenerator<ProgressMessage> {
+    return loadImages(this.#services, archive, options);
+  }
+
+  /** One archive of both forms: OCI layout and docker-archive's manifest.json over the same blobs. */
+  async save(references: readonly string[]): Promise<AsyncIterable<Uint8Array>> {
+    return saveImages(this.#services, references);
+  }
+
+  /** Makes an image of programs of the host and what they need; the last message's status is its id. */
+  fromHost(reference: string, programs: readonly string[]): AsyncGenerator<ProgressMessage> {
+    return makeFromHost(this.#services, { reference, programs });
+  }
+
+  async prune(
+    filters: Filters,
+    options: { usedBy: ImageUsers },
+  ): Promise<{ deleted: DeletedItem[]; spaceReclaimed: number }> {
+    return pruneImages(this.#services, filters, options);
+  }
+
+  /** Makes `vitrine/base:latest` or `vitrine/bun:latest` when missing; false when the name is neither. */
+  async ensureEmbedded(reference: string): Promise<boolean> {
+    const parsed = withDefaultTag(parseReference(reference));
+    if (parsed.tag !== "latest" || parsed.digest !== undefined) return false;
+    return this.#embedded.ensure(familiarName(parsed));
+  }
+
+  /** Blobs that nothing names and layers that no image, child, snapshot or hold needs go. */
+  async collect(): Promise<{ deleted: string[]; spaceReclaimed: number }> {
+    return collectImages(this.#services);
+  }
+}

@@ -1,0 +1,7 @@
+export { applyConfigChanges } from "./config-change.ts";
+export { chainIdOf, chainIdsOf } from "./chain-id.ts";
+export { matchGlob } from "./glob.ts";
+export { parseImageConfig } from "./image-config.ts";
+export type { CreateImageOptions, DeletedItem, ImageRecord, ImageStoreOptions, ImageUsers } from "./image-record.ts";
+export { ImageStore } from "./image-store.ts";
+export type { LayerHold } from "./layer-holds.ts";

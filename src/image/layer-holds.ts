@@ -1,0 +1,45 @@
+import type { Snapshotter } from "../snapshot/index.ts";
+
+/** Keeps layers for as long as it is not disposed. */
+export interface LayerHold extends Disposable {
+  /** Adds a layer, and so those below it; undefined is an image without layers. */
+  add(chainId: string | undefined): void;
+}
+
+/** The layers that work in progress needs, which no record names yet. They live in memory: a dead engine works on nothing. */
+export class LayerHolds {
+  readonly #live = new Set<{ purpose: string; chainIds: Set<string> }>();
+  readonly #snapshots: Snapshotter;
+
+  constructor(snapshots: Snapshotter) {
+    this.#snapshots = snapshots;
+  }
+
+  hold(purpose: string): LayerHold {
+    const entry = { purpose, chainIds: new Set<string>() };
+    this.#live.add(entry);
+    return {
+      add: (chainId) => {
+        if (chainId !== undefined) entry.chainIds.add(chainId);
+      },
+      [Symbol.dispose]: () => void this.#live.delete(entry),
+    };
+  }
+
+  /** Whether any work is going on at all. */
+  get any(): boolean {
+    return this.#live.size > 0;
+  }
+
+  /** Every held layer with those below it. */
+  chainIds(): Set<string> {
+    const held = new Set<string>();
+    for (const { chainIds } of this.#live) {
+      for (const chainId of chainIds) {
+        held.add(chainId);
+        if (this.#snapshots.layer(chainId)) for (const layer of this.#snapshots.chain(chainId)) held.add(layer.chainId);
+      }
+    }
+    return held;
+  }
+}
