@@ -128,7 +128,7 @@ function reserveAmongClosed(descriptor: number, address: Uint8Array): boolean {
   const program = Buffer.alloc(16);
   program.writeUInt16LE(1, 0);
   program.writeBigUInt64LE(BigInt(ptr(dropEverything)), 8);
-  held = [dropEverything];
+  held.buffers = [dropEverything];
   check("setsockopt", libc.setsockopt(descriptor, solSocket, soAttachFilter, ptr(program), program.length), () => {
     return "Cannot attach a filter to a reserved port";
   });
@@ -245,7 +245,7 @@ function controlSpace(descriptorCount: number): number {
 }
 
 /** The buffers that the last structure points into. The collector does not see addresses: this keeps them until the call was made. */
-let held: readonly Uint8Array[] = [];
+const held: { buffers: readonly Uint8Array[] } = { buffers: [] };
 
 /** `struct msghdr` of one vector, for the very next call. */
 function messageHeader(data: Uint8Array, control: Buffer): Buffer {
@@ -259,7 +259,7 @@ function messageHeader(data: Uint8Array, control: Buffer): Buffer {
     header.writeBigUInt64LE(BigInt(ptr(control)), 32);
     header.writeBigUInt64LE(BigInt(control.length), 40);
   }
-  held = [vector, data, control];
+  held.buffers = [vector, data, control];
   return header;
 }
 
