@@ -1,0 +1,37 @@
+import { DockerfileFault } from "./dockerfile-error.ts";
+import { trimSpaceLeft } from "./characters.ts";
+
+/** Parser directives of a Dockerfile: comments of the form `# name=value` before anything else. */
+export interface Directives {
+  /** `\` or a backtick. */
+  escape: string;
+  /** The frontend that the file asks for. It is recorded; this parser is used whatever it says. */
+  syntax?: string;
+  /** Options of build checks. */
+  check?: string;
+}
+
+export class DirectiveReader {
+  readonly found: Directives = { escape: "\\" };
+  readonly #seen = new Set<string>();
+  #done = false;
+
+  /** Looks at one line, without the blanks before it. The first that is no directive ends the directives. */
+  read(text: string, line: number): void {
+    if (this.#done) return;
+    const match = text.startsWith("#") ? /^([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$/.exec(trimSpaceLeft(text.slice(1))) : null;
+    const name = match?.[1]?.toLowerCase();
+    const value = match?.[2] ?? "";
+    if (name !== "escape" && name !== "syntax" && name !== "check") {
+      this.#done = true;
+      return;
+    }
+    const position = { line, column: 1 };
+    if (this.#seen.has(name)) throw new DockerfileFault(`only one ${name} parser directive can be used`, position);
+    this.#seen.add(name);
+    if (name === "escape" && value !== "\\" && value !== "`") {
+      throw new DockerfileFault(`invalid escape token '${value}' does not match \` or \\`, position);
+    }
+    this.found[name] = value;
+  }
+}

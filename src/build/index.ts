@@ -1,0 +1,1 @@
+export { parseDockerfile, type Dockerfile, type Stage } from "./parse-dockerfile.ts";

@@ -1,0 +1,106 @@
+import { DockerfileFault, type Position, type SourceText } from "./dockerfile-error.ts";
+import { trimSpaceLeft } from "./characters.ts";
+import { DirectiveReader, type Directives } from "./directives.ts";
+
+/** A Dockerfile is text that people write; anything longer is a mistake or an attack. */
+export const dockerfileLimits = { sizeBytes: 4 * 1024 * 1024, lineBytes: 1024 * 1024 } as const;
+
+/** One instruction's text with its continuation lines joined, and where each part of it stood. */
+export class LogicalLine {
+  constructor(
+    readonly text: string,
+    readonly parts: readonly { readonly offset: number; readonly position: Position }[],
+    readonly endLine: number,
+  ) {}
+
+  /** The place in the file of a character of `text`. */
+  positionAt(offset: number): Position {
+    const part = this.parts.findLast((candidate) => candidate.offset <= offset) ?? this.parts[0];
+    if (!part) return { line: this.endLine, column: 1 };
+    return { line: part.position.line, column: part.position.column + offset - part.offset };
+  }
+
+  /** The rest from `offset` on, with its positions. */
+  slice(offset: number): LogicalLine {
+    const parts = this.parts.map((part) => ({ ...part, offset: part.offset - offset }));
+    return new LogicalLine(this.text.slice(offset), parts, this.endLine);
+  }
+}
+
+/** Reads logical lines: comments and empty lines go, continuations are joined, directives are taken note of. */
+export class SourceLines {
+  readonly source: SourceText;
+  /** Lines with a continuation that an empty line follows: Docker warns of them. */
+  readonly emptyContinuations: Position[] = [];
+  readonly #rawLines: readonly string[];
+  readonly #directives = new DirectiveReader();
+  #next = 0;
+
+  constructor(text: string, fileName: string) {
+    this.#rawLines = text.replace(/^\uFEFF/, "").match(/[^\n]*\n|[^\n]+$/g) ?? [];
+    this.source = { fileName, lines: this.#rawLines.map((line) => line.replace(/[\r\n]+$/, "")) };
+  }
+
+  get directives(): Directives {
+    return this.#directives.found;
+  }
+
+  /** The next instruction's line; undefined at the end of the file. */
+  next(): LogicalLine | undefined {
+    while (this.#next < this.#rawLines.length) {
+      const line = this.source.lines[this.#next++] ?? "";
+      const text = trimSpaceLeft(line);
+      this.#directives.read(text, this.#next);
+      if (text === "" || text.startsWith("#")) continue;
+      return this.#join(text, { line: this.#next, column: line.length - text.length + 1 });
+    }
+    return undefined;
+  }
+
+  #join(first: string, position: Position): LogicalLine | undefined {
+    const parts = [{ offset: 0, position }];
+    let { text, continued } = this.#cutContinuation(first);
+    while (continued && this.#next < this.#rawLines.length) {
+      const line = this.source.lines[this.#next++] ?? "";
+      const content = trimSpaceLeft(line);
+      if (content.startsWith("#")) continue;
+      if (content === "") {
+        this.emptyContinuations.push({ line: this.#next, column: 1 });
+        continue;
+      }
+      parts.push({ offset: text.length, position: { line: this.#next, column: 1 } });
+      const cut = this.#cutContinuation(line);
+      text += cut.text;
+      continued = cut.continued;
+    }
+    if (text.length > dockerfileLimits.lineBytes) {
+      throw new DockerfileFault(`dockerfile line greater than max allowed size of ${dockerfileLimits.lineBytes}`, position);
+    }
+    // A lone escape before the end of the file continues nothing.
+    return trimSpaceLeft(text) === "" ? this.next() : new LogicalLine(text, parts, this.#next);
+  }
+
+  #cutContinuation(line: string): { text: string; continued: boolean } {
+    const escape = this.directives.escape;
+    const match = /([^\n]?)([\\`])[ \t]*$/.exec(line);
+    // An escape before the escape makes it an ordinary character.
+    if (!match || match[2] !== escape || match[1] === escape) return { text: line, continued: false };
+    return { text: line.slice(0, match.index) + (match[1] ?? ""), continued: true };
+  }
+
+  /** The lines up to one that is `terminator`. Its ends of line are kept. */
+  readHeredoc(terminator: string, options: { chomp: boolean; position: Position }): string {
+    let content = "";
+    while (this.#next < this.#rawLines.length) {
+      const raw = this.#rawLines[this.#next] ?? "";
+      const line = this.source.lines[this.#next++] ?? "";
+      if ((options.chomp ? line.replace(/^\t+/, "") : line) === terminator) return content;
+      content += raw;
+    }
+    throw new DockerfileFault("unterminated heredoc", options.position);
+  }
+
+  get line(): number {
+    return this.#next;
+  }
+}

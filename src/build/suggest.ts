@@ -1,0 +1,33 @@
+/** Names further away than this are no typing errors. The same bound as Docker's. */
+const maxDistance = 2;
+
+/** ` (did you mean X?)` for the option nearest to what was written, in its letter case; empty where none is near. */
+export function didYouMean(written: string, options: readonly string[]): string {
+  const wanted = written.toLowerCase();
+  let nearest: { option: string; distance: number } | undefined;
+  for (const option of options) {
+    const distance = editDistance(wanted, option.toLowerCase());
+    if (distance === 0) return "";
+    if (distance <= (nearest ? nearest.distance - 1 : maxDistance)) nearest = { option, distance };
+  }
+  return nearest ? ` (did you mean ${matchCase(nearest.option, written)}?)` : "";
+}
+
+function matchCase(option: string, written: string): string {
+  if (written === written.toLowerCase()) return option.toLowerCase();
+  return written === written.toUpperCase() ? option.toUpperCase() : option;
+}
+
+/** Levenshtein's distance. */
+function editDistance(left: string, right: string): number {
+  let above = Array.from({ length: right.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= left.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= right.length; column++) {
+      const replaced = (above[column - 1] ?? 0) + (left[row - 1] === right[column - 1] ? 0 : 1);
+      current.push(Math.min(replaced, (above[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1));
+    }
+    above = current;
+  }
+  return above[right.length] ?? 0;
+}

@@ -1,0 +1,53 @@
+import { describe, expect, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { EngineError } from "../../../src/common/index.ts";
+import { parseDockerfile } from "../../../src/build/index.ts";
+
+// Each folder holds a Dockerfile and what it must give. A missing expectation is written, so that a new case is one
+// new Dockerfile and a look at the result.
+const fixtures = join(import.meta.dir, "../../fixtures/dockerfiles");
+
+function expectGolden(path: string, actual: string): void {
+  if (!existsSync(path)) writeFileSync(path, actual);
+  expect(actual).toBe(readFileSync(path, "utf8"));
+}
+
+function errorOf(action: () => unknown): EngineError {
+  try {
+    action();
+  } catch (error) {
+    if (error instanceof EngineError) return error;
+    throw error;
+  }
+  throw new Error("nothing was refused");
+}
+
+describe("a Dockerfile that is right", () => {
+  for (const name of readdirSync(join(fixtures, "good"))) {
+    test(`gives typed instructions with positions: ${name}`, () => {
+      const folder = join(fixtures, "good", name);
+      const { source: _, ...parsed } = parseDockerfile(readFileSync(join(folder, "Dockerfile"), "utf8"), {
+        fileName: "Dockerfile",
+      });
+      expectGolden(join(folder, "result.json"), `${JSON.stringify(parsed, undefined, 1)}\n`);
+    });
+  }
+});
+
+describe("a Dockerfile that is wrong", () => {
+  for (const name of readdirSync(join(fixtures, "bad"))) {
+    test(`is refused with file, line and caret: ${name}`, () => {
+      const folder = join(fixtures, "bad", name);
+      const text = readFileSync(join(folder, "Dockerfile"), "utf8");
+      const error = errorOf(() => parseDockerfile(text, { fileName: "Dockerfile" }));
+      expect(error.code).toBe("invalidArgument");
+      expectGolden(join(folder, "error.txt"), `${error.message}\n`);
+    });
+  }
+
+  test("says where in its data too", () => {
+    const error = errorOf(() => parseDockerfile("FROM scratch\n  FORM x\n", { fileName: "sub/Dockerfile" }));
+    expect(error.data).toEqual({ file: "sub/Dockerfile", line: 2, column: 3 });
+  });
+});
