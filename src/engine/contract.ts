@@ -134,6 +134,8 @@ export interface ContainerService {
     tar: AsyncIterable<Uint8Array>,
     options: { noOverwriteDirNonDir: boolean; copyUidGid: boolean },
   ): Promise<void>;
+  /** The plan that a container of this request would start with; nothing is made. */
+  explain(request: ContainerCreateRequest): Promise<{ plan: Plan; ops: readonly TracedOp[] }>;
   /** The plan with which it starts or was started. */
   plan(idOrName: string): Promise<{ plan: Plan; ops: readonly TracedOp[] }>;
 }
@@ -164,6 +166,8 @@ export interface ImageService {
   ): AsyncIterable<ProgressMessage>;
   load(archive: AsyncIterable<Uint8Array>, options: { quiet: boolean }): AsyncIterable<ProgressMessage>;
   save(references: readonly string[]): Promise<AsyncIterable<Uint8Array>>;
+  /** Resolves at once for an image that the engine makes itself (vitrine/base, vitrine/bun). */
+  pull(repository: string, tag: string | undefined): AsyncIterable<ProgressMessage>;
   /** Makes an image of programs of the host and the libraries that they need. */
   fromHost(reference: string, programs: readonly string[]): AsyncIterable<ProgressMessage>;
   prune(filters: Filters): Promise<{ deleted: ({ Untagged: string } | { Deleted: string })[]; spaceReclaimed: number }>;

@@ -1,0 +1,6 @@
+export { type EngineAddress, formatAddress, parseAddress } from "./address.ts";
+export { type Answer, ApiClient, type CallOptions, clientApiVersion, pathPart, type Ping, type Query } from "./api-client.ts";
+export { isEngineRefusal, readText } from "./failures.ts";
+export { type OutputFrame, readFrames } from "./frames.ts";
+export type { HijackedConnection } from "./hijacked.ts";
+export { readJsonLines } from "./json-lines.ts";

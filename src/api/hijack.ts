@@ -1,0 +1,47 @@
+import type { Socket } from "node:net";
+import type { ApiReply } from "./reply.ts";
+import { frame, multiplexedStreamType, rawStreamType } from "./multiplex.ts";
+
+/**
+ * Takes a connection over, as Docker's attach and exec do: after the 101 answer both directions carry the process's bytes,
+ * output framed unless it is a terminal. The client's half-close ends the input; the end of the output closes the connection.
+ */
+export async function hijack(
+  socket: Socket,
+  reply: Extract<ApiReply, { kind: "hijack" }>,
+  options: { signal: AbortSignal; upgrade: string },
+): Promise<void> {
+  using session = reply.session;
+  const contentType = session.tty ? rawStreamType : multiplexedStreamType;
+  socket.write(
+    `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${contentType}\r\nConnection: Upgrade\r\nUpgrade: ${options.upgrade}\r\n\r\n`,
+  );
+  const aborted = new Promise<"gone">((resolve) =>
+    options.signal.addEventListener("abort", () => resolve("gone"), { once: true }),
+  );
+  if (reply.readsInput) feedInput(socket, session);
+  else socket.resume();
+  const iterator = session.output[Symbol.asyncIterator]();
+  for (;;) {
+    const next = await Promise.race([iterator.next(), aborted]);
+    if (next === "gone") break;
+    if (next.done) break;
+    if (!socket.write(session.tty ? next.value.data : frame(next.value))) {
+      const drained = new Promise<void>((resolve) => socket.once("drain", () => resolve()));
+      if ((await Promise.race([drained, aborted])) === "gone") break;
+    }
+  }
+  void Promise.resolve(iterator.return?.()).catch(() => {});
+  socket.end();
+}
+
+function feedInput(socket: Socket, session: Extract<ApiReply, { kind: "hijack" }>["session"]): void {
+  socket.on("data", (data: Buffer) => {
+    socket.pause();
+    void session.write(data).then(
+      () => socket.resume(),
+      () => socket.resume(),
+    );
+  });
+  socket.on("end", () => session.closeInput());
+}

@@ -1,0 +1,1 @@
+export { createServer, type ApiServer, type ServerOptions } from "./server.ts";

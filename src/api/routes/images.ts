@@ -1,0 +1,87 @@
+import { EngineError } from "../../common/index.ts";
+import type { Engine } from "../../engine/index.ts";
+import type { ProgressMessage } from "../../spec/index.ts";
+import { empty, json, jsonLines, stream } from "../reply.ts";
+import type { ApiRequest } from "../request.ts";
+import type { Routes } from "../router.ts";
+
+export function imageRoutes(engine: Engine): Routes {
+  const { images } = engine;
+  return {
+    "GET /images/json": async (request) =>
+      json(
+        await images.list({
+          all: request.flag("all"),
+          filters: request.filters(),
+          digests: request.flag("digests"),
+          sharedSize: request.flag("shared-size"),
+        }),
+      ),
+    "GET /images/{name:image}/json": async (request) => json(await images.inspect(request.parameter("name"))),
+    "GET /images/{name:image}/history": async (request) => json(await images.history(request.parameter("name"))),
+    "POST /images/{name:image}/tag": async (request) => {
+      const repository = request.text("repo");
+      if (repository === undefined)
+        throw new EngineError("invalidArgument", "repository name must have at least one component");
+      await images.tag(request.parameter("name"), { repository, tag: request.text("tag") ?? "latest" });
+      return empty(201);
+    },
+    "DELETE /images/{name:image}": async (request) =>
+      json(
+        await images.remove(request.parameter("name"), {
+          force: request.flag("force"),
+          noPrune: request.flag("noprune"),
+        }),
+      ),
+    "POST /images/create": async (request) => jsonLines(withErrors(create(engine, request))),
+    "POST /images/load": async (request) =>
+      jsonLines(withErrors(images.load(request.body, { quiet: request.flag("quiet") }))),
+    "GET /images/{name:image}/get": async (request) =>
+      stream("application/x-tar", await images.save([request.parameter("name")])),
+    "GET /images/get": async (request) => {
+      const names = request.query.getAll("names");
+      if (names.length === 0) throw new EngineError("invalidArgument", "An image to save must be named");
+      return stream("application/x-tar", await images.save(names));
+    },
+    "POST /images/prune": async (request) => {
+      const { deleted, spaceReclaimed } = await images.prune(request.filters());
+      return json({ ImagesDeleted: deleted.length > 0 ? deleted : null, SpaceReclaimed: spaceReclaimed });
+    },
+    "POST /vitrine/images/from-host": async (request) => {
+      const reference = request.text("reference");
+      if (reference === undefined) throw new EngineError("invalidArgument", "The new image needs a name (reference)");
+      return jsonLines(withErrors(images.fromHost(reference, request.query.getAll("program"))));
+    },
+  };
+}
+
+/** `POST /images/create` is both import (`fromSrc`) and pull (`fromImage`). */
+function create(engine: Engine, request: ApiRequest): AsyncIterable<ProgressMessage> {
+  const source = request.text("fromSrc");
+  if (source === undefined) return engine.images.pull(request.text("fromImage") ?? "", request.text("tag"));
+  if (source !== "-")
+    throw new EngineError("unsupported", `Cannot import from "${source}": only a stream (-) is read; fetch it first`);
+  const repository = request.text("repo");
+  const tag = request.text("tag");
+  return engine.images.import(request.body, {
+    changes: request.query.getAll("changes"),
+    message: request.text("message") ?? "",
+    ...(repository === undefined ? {} : { reference: tag === undefined ? repository : `${repository}:${tag}` }),
+  });
+}
+
+/** After the first byte a failure can only be told as a last line, in the shape of Docker's jsonmessage. */
+export async function* withErrors(messages: AsyncIterable<ProgressMessage>): AsyncGenerator<ProgressMessage> {
+  let begun = false;
+  try {
+    for await (const message of messages) {
+      begun = true;
+      yield message;
+    }
+  } catch (error) {
+    if (!begun) throw error;
+    const message = error instanceof Error ? error.message : String(error);
+    const code = error instanceof EngineError ? error.data.exitCode : undefined;
+    yield { errorDetail: { ...(typeof code === "number" ? { code } : {}), message }, error: message };
+  }
+}

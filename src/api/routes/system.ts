@@ -1,0 +1,33 @@
+import type { Engine } from "../../engine/index.ts";
+import { empty, json, jsonLines } from "../reply.ts";
+import { apiVersion, minimumApiVersion, type Routes } from "../router.ts";
+
+const pingHeaders = {
+  "Api-Version": apiVersion,
+  "Builder-Version": "1",
+  "Docker-Experimental": "false",
+  Swarm: "inactive",
+  "Cache-Control": "no-cache, no-store, must-revalidate",
+  Pragma: "no-cache",
+};
+
+export function systemRoutes(engine: Engine): Routes {
+  return {
+    "GET /_ping": async () => ({ kind: "text", status: 200, body: "OK", headers: pingHeaders }),
+    "HEAD /_ping": async () => ({ ...empty(200), headers: pingHeaders }),
+    "GET /info": async () => json(await engine.system.info()),
+    "GET /version": async () =>
+      json({ ...(await engine.system.version()), ApiVersion: apiVersion, MinAPIVersion: minimumApiVersion }),
+    "GET /system/df": async () => json(await engine.system.diskUsage()),
+    "GET /events": async (request) => {
+      const since = request.time("since");
+      const until = request.time("until");
+      const window = {
+        filters: request.filters(),
+        ...(since === undefined ? {} : { since }),
+        ...(until === undefined ? {} : { until }),
+      };
+      return jsonLines(engine.system.events(window, request.signal));
+    },
+  };
+}
