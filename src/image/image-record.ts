@@ -60,3 +60,6 @@ export interface CreateImageOptions {
 export type ImageUsers = (imageId: string) => { id: string; running: boolean }[];
 
 export type DeletedItem = { Untagged: string } | { Deleted: string };
+
+/** Filters of list calls: name → values. */
+export type Filters = ReadonlyMap<string, readonly string[]>;

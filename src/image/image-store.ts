@@ -1,7 +1,7 @@
-import type { Filters } from "../engine/contract.ts";
 import {
   familiarName,
   parseReference,
+  repositoryName,
   withDefaultTag,
   type ImageHistoryItem,
   type ImageInspect,
@@ -18,6 +18,7 @@ import { findImage, getImage } from "./image-lookup.ts";
 import type {
   CreateImageOptions,
   DeletedItem,
+  Filters,
   ImageRecord,
   ImageServices,
   ImageStoreOptions,
@@ -95,7 +96,8 @@ export class ImageStore {
 
   /** Records the digest under which a registry knows the image: `repository@sha256:…`, whose manifest is then kept. */
   async addDigest(id: string, target: { repository: string; digest: string }): Promise<void> {
-    this.#services.table.putDigest(this.get(id).id, target);
+    const repository = repositoryName(parseReference(target.repository));
+    this.#services.table.putDigest(this.get(id).id, { repository, digest: target.digest });
   }
 
   /** Untags, and deletes what has no reference left, by Docker's rules. Throws conflict with Docker's words. */

@@ -1,0 +1,68 @@
+import { createHash } from "node:crypto";
+import { EngineError } from "../common/index.ts";
+import type { Layer } from "../snapshot/index.ts";
+import { mediaTypes, parseReference, repositoryName, withDefaultTag } from "../spec/index.ts";
+import { chainIdsOf } from "./chain-id.ts";
+import { parseImageConfig } from "./image-config.ts";
+import type { CreateImageOptions, ImageRecord, ImageServices } from "./image-record.ts";
+
+/** Checks that layers and config tell the same, stores the config, then writes the record. */
+export async function createImage(
+  services: ImageServices,
+  configBytes: Uint8Array,
+  options: CreateImageOptions,
+): Promise<ImageRecord> {
+  const { content, table } = services;
+  const config = parseImageConfig(configBytes);
+  const layers = checkedLayers(services, { chainIds: options.layers, diffIds: config.rootfs.diff_ids });
+  const target = options.reference === undefined ? undefined : parseTag(options.reference);
+  using lease = content.lease("create image");
+  using hold = services.holds.hold("create image");
+  hold.add(options.layers.at(-1));
+  const id = `sha256:${createHash("sha256").update(configBytes).digest("hex")}`;
+  if (!content.has(id)) await content.ingestBytes(configBytes, { mediaType: mediaTypes.ociConfig, lease });
+  const parent = options.parent !== undefined && table.has(options.parent) ? options.parent : "";
+  const sizeBytes = layers.reduce((sum, layer) => sum + layer.sizeBytes, 0);
+  const blobs = layers.map((layer, index) => ({ layer, blob: options.blobs?.[index] }));
+  table.insert({ id, config, parent: parent === id ? "" : parent, sizeBytes }, blobs);
+  if (target) table.putTag(id, target);
+  const record = table.byId(id);
+  if (!record) throw new EngineError("internal", `The image "${id}" was removed while it was created`);
+  return record;
+}
+
+function checkedLayers(
+  { snapshots }: ImageServices,
+  { chainIds, diffIds }: { chainIds: readonly string[]; diffIds: readonly string[] },
+): Layer[] {
+  const expected = chainIdsOf(diffIds);
+  if (expected.length !== chainIds.length) {
+    throw new EngineError(
+      "invalidArgument",
+      `The image config names ${expected.length} layers, but ${chainIds.length} were given`,
+    );
+  }
+  return expected.map((chainId, index) => {
+    if (chainIds[index] !== chainId) {
+      throw new EngineError(
+        "invalidArgument",
+        `Layer ${index + 1} is "${chainIds[index]}", but the image config means "${chainId}"`,
+      );
+    }
+    const layer = snapshots.layer(chainId);
+    if (!layer) throw new EngineError("notFound", `Layer ${index + 1}, "${chainId}", does not exist`);
+    return layer;
+  });
+}
+
+/** A reference that a tag may be put on: repository as stored, and tag. Throws invalidArgument. */
+export function parseTag(text: string): { repository: string; tag: string } {
+  const reference = withDefaultTag(parseReference(text));
+  if (reference.digest !== undefined || reference.tag === undefined) {
+    throw new EngineError("invalidArgument", "refusing to create a tag with a digest reference");
+  }
+  if (reference.domain === "docker.io" && reference.path === "library/sha256") {
+    throw new EngineError("invalidArgument", "refusing to create an ambiguous tag using digest algorithm as name");
+  }
+  return { repository: repositoryName(reference), tag: reference.tag };
+}

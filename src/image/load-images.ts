@@ -1,0 +1,120 @@
+import { decompress } from "../archive/index.ts";
+import { EngineError, shortId } from "../common/index.ts";
+import { familiarString, parseReference, repositoryName, type Descriptor, type ProgressMessage } from "../spec/index.ts";
+import { ArchiveMembers, invalid } from "./archive-members.ts";
+import { chainIdsOf } from "./chain-id.ts";
+import { collectBlobs } from "./collect-images.ts";
+import { createImage, parseTag } from "./create-image.ts";
+import { readDockerArchive, type ArchivedImage } from "./docker-archive.ts";
+import { parseImageConfig } from "./image-config.ts";
+import type { ImageRecord, ImageServices } from "./image-record.ts";
+import { layerFromBlob } from "./layer-blob.ts";
+import type { LayerHold } from "./layer-holds.ts";
+import { releaseLayers } from "./layer-release.ts";
+import { readOciLayout } from "./oci-layout.ts";
+
+/** See `ImageStore.load`. A wrong archive leaves nothing behind but the images that were whole before the error. */
+export async function* loadImages(
+  services: ImageServices,
+  archive: AsyncIterable<Uint8Array>,
+  { quiet }: { quiet: boolean },
+): AsyncGenerator<ProgressMessage> {
+  try {
+    using lease = services.content.lease("load");
+    const members = await ArchiveMembers.read(services, decompress(archive), lease);
+    for (const image of findImages(members)) {
+      for await (const message of loadImage(services, image)) {
+        if (!quiet || message.stream !== undefined) yield message;
+      }
+    }
+  } finally {
+    await collectBlobs(services);
+  }
+}
+
+function findImages(members: ArchiveMembers): ArchivedImage[] {
+  if (members.has("manifest.json")) return readDockerArchive(members);
+  if (members.has("oci-layout")) return readOciLayout(members);
+  if (members.has("repositories")) {
+    throw new EngineError("unsupported", "The image archive has no manifest.json: it is of a Docker before 1.10");
+  }
+  throw invalid("it has neither manifest.json nor oci-layout");
+}
+
+async function* loadImage(services: ImageServices, archived: ArchivedImage): AsyncGenerator<ProgressMessage> {
+  const config = parseImageConfig(archived.configBytes);
+  if (config.os !== "linux") {
+    throw new EngineError("unsupported", `cannot load ${config.os} image on linux`);
+  }
+  const diffIds = config.rootfs.diff_ids;
+  if (diffIds.length !== archived.layers.length) {
+    throw invalid(`invalid manifest, layers length mismatch: expected ${diffIds.length}, got ${archived.layers.length}`);
+  }
+  const chainIds = chainIdsOf(diffIds);
+  const kept: (Descriptor | undefined)[] = [];
+  const hold = services.holds.hold("load");
+  let image: ImageRecord | undefined;
+  try {
+    for (const [index, diffId] of diffIds.entries()) {
+      const blob = archived.layers[index];
+      yield progress(diffId, blob, 0);
+      kept.push(await loadLayer(services, { hold, index, chainIds, diffId, blob }));
+      yield progress(diffId, blob, blob?.size ?? 0);
+    }
+    image = await createImage(services, archived.configBytes, { layers: chainIds, blobs: kept });
+  } finally {
+    hold[Symbol.dispose]();
+    // Not in a catch: a client that goes away ends the generator without an error.
+    if (!image) await releaseLayers(services, chainIds.toReversed());
+  }
+  yield* nameImage(services, image, archived.references);
+}
+
+interface LayerOfImage {
+  readonly hold: LayerHold;
+  readonly index: number;
+  readonly chainIds: readonly string[];
+  readonly diffId: string;
+  readonly blob: Descriptor | undefined;
+}
+
+async function loadLayer(services: ImageServices, step: LayerOfImage): Promise<Descriptor | undefined> {
+  const { hold, index, chainIds, diffId, blob } = step;
+  hold.add(chainIds[index]);
+  if (!blob) {
+    if (services.snapshots.layer(chainIds[index] ?? "")) return undefined;
+    throw invalid(`layer ${index + 1}, "${diffId}", is missing in it and does not exist here`);
+  }
+  const { layer, blob: kept } = await layerFromBlob(services, { diffId, parent: chainIds[index - 1], blob });
+  if (layer.diffId !== diffId) {
+    throw invalid(`invalid diffID for layer ${index}: expected "${diffId}", got "${layer.diffId}"`);
+  }
+  return kept;
+}
+
+function progress(diffId: string, blob: Descriptor | undefined, current: number): ProgressMessage {
+  return {
+    id: shortId(diffId),
+    status: "Loading layer",
+    ...(blob ? { progressDetail: { current, total: blob.size } } : {}),
+  };
+}
+
+async function* nameImage(
+  { table }: ImageServices,
+  image: ImageRecord,
+  references: readonly string[],
+): AsyncGenerator<ProgressMessage> {
+  for (const text of references) {
+    const name = familiarString(parseReference(text));
+    const target = parseTag(text);
+    const before = table.imageOfTag(repositoryName(parseReference(text)), target.tag);
+    if (before !== undefined && before !== image.id) {
+      const message = `The image ${name} already exists, renaming the old one with ID ${before} to empty string\n`;
+      yield { stream: message };
+    }
+    table.putTag(image.id, target);
+    yield { stream: `Loaded image: ${name}\n` };
+  }
+  if (references.length === 0) yield { stream: `Loaded image ID: ${image.id}\n` };
+}

@@ -1,0 +1,195 @@
+import { packEntries, type TarEntry, type TarHeader } from "../archive/index.ts";
+import { EngineError } from "../common/index.ts";
+import type { Layer } from "../snapshot/index.ts";
+import { familiarString, mediaTypes, parseReference, repositoryName, type Descriptor, type Manifest } from "../spec/index.ts";
+import { createHash } from "node:crypto";
+import { maxConfigBytes } from "./image-config.ts";
+import { findImage, getImage } from "./image-lookup.ts";
+import type { ImageRecord, ImageServices } from "./image-record.ts";
+import { layerTar, layerTarSize } from "./layer-blob.ts";
+
+/** An image to save with the tags asked for: `docker.io/library/app` and `v1`. */
+interface Selected {
+  readonly image: ImageRecord;
+  readonly tags: readonly { repository: string; tag: string }[];
+}
+
+/**
+ * See `ImageStore.save`. Layers are uncompressed and named by their diffIDs, as Docker 25 and later write them: so old and new
+ * Docker, podman and skopeo read it, and ids stay what they are.
+ */
+export async function saveImages(
+  services: ImageServices,
+  references: readonly string[],
+): Promise<AsyncIterable<Uint8Array>> {
+  if (references.length === 0) throw new EngineError("invalidArgument", "No image was named to be saved");
+  const selected = select(services, references);
+  return stream(services, selected);
+}
+
+async function* stream(services: ImageServices, selected: readonly Selected[]): AsyncGenerator<Uint8Array> {
+  using hold = services.holds.hold("save");
+  using lease = services.content.lease("save");
+  for (const { image } of selected) hold.add(image.chainId);
+  for (const digest of services.table.contentDigests()) lease.add?.(digest);
+  yield* packEntries(members(services, selected));
+}
+
+/** As Docker: a repository without a tag means all its tags; an id has none. */
+function select(services: ImageServices, references: readonly string[]): Selected[] {
+  const selected = new Map<string, { image: ImageRecord; tags: Map<string, { repository: string; tag: string }> }>();
+  const add = (image: ImageRecord, tag?: { repository: string; tag: string }): void => {
+    const entry = selected.get(image.id) ?? { image, tags: new Map() };
+    selected.set(image.id, entry);
+    if (tag) entry.tags.set(`${tag.repository}:${tag.tag}`, tag);
+  };
+  for (const text of references) {
+    const tags = tagsMeant(services, text);
+    for (const { imageId, repository, tag } of tags) add(getImage(services.table, imageId), { repository, tag });
+    if (tags.length === 0) add(getImage(services.table, text));
+  }
+  return [...selected.values()].map(({ image, tags }) => ({ image, tags: [...tags.values()] }));
+}
+
+function tagsMeant(services: ImageServices, text: string): { imageId: string; repository: string; tag: string }[] {
+  if (/^(sha256:)?[0-9a-f]{64}$/.test(text) || text.startsWith("sha256:")) return [];
+  const reference = parseReference(text);
+  const repository = repositoryName(reference);
+  if (reference.digest !== undefined) return [];
+  const tags = services.table.referencesOfRepository(repository).filter((stored) => "tag" in stored);
+  if (reference.tag === undefined) return tags;
+  // A tag that is not there may still be what `get` understands otherwise, or refuses.
+  if (!findImage(services.table, text)) getImage(services.table, text);
+  return tags.filter((stored) => stored.tag === reference.tag);
+}
+
+async function* members(services: ImageServices, selected: readonly Selected[]): AsyncGenerator<TarEntry> {
+  const written = new Set<string>();
+  yield directory("blobs/");
+  yield directory("blobs/sha256/");
+  const manifests: { selected: Selected; manifest: Descriptor; layers: Descriptor[] }[] = [];
+  for (const entry of selected) {
+    const layers: Descriptor[] = [];
+    for (const layer of entry.image.layers) {
+      const descriptor = { mediaType: mediaTypes.ociLayer, digest: layer.diffId, size: await layerTarSize(services, layer) };
+      layers.push(descriptor);
+      if (isNew(written, layer.diffId)) yield layerMember(services, { layer, size: descriptor.size });
+    }
+    const config = services.content.readBytes(entry.image.id, maxConfigBytes);
+    if (isNew(written, entry.image.id)) yield file(blobName(entry.image.id), config);
+    const { descriptor: manifest, bytes } = makeManifest(entry.image, { configSize: config.length, layers });
+    if (isNew(written, manifest.digest)) yield file(blobName(manifest.digest), bytes);
+    manifests.push({ selected: entry, manifest, layers });
+  }
+  yield file("index.json", json(ociIndex(manifests)));
+  yield file("manifest.json", json(manifests.map(dockerManifestEntry)));
+  yield file("oci-layout", json({ imageLayoutVersion: "1.0.0" }));
+  const repositories = legacyRepositories(selected);
+  if (Object.keys(repositories).length > 0) yield file("repositories", json(repositories));
+}
+
+function makeManifest(
+  image: ImageRecord,
+  { configSize, layers }: { configSize: number; layers: readonly Descriptor[] },
+): { descriptor: Descriptor; bytes: Uint8Array } {
+  const manifest: Manifest = {
+    schemaVersion: 2,
+    mediaType: mediaTypes.ociManifest,
+    config: { mediaType: mediaTypes.ociConfig, digest: image.id, size: configSize },
+    layers,
+  };
+  const bytes = json(manifest);
+  const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+  return { descriptor: { mediaType: mediaTypes.ociManifest, digest, size: bytes.length }, bytes };
+}
+
+/** One entry a name, as the OCI layout has it; one without a name for an image saved by its id. */
+function ociIndex(entries: readonly { selected: Selected; manifest: Descriptor }[]): unknown {
+  const manifests = entries.flatMap(({ selected, manifest }) => {
+    if (selected.tags.length === 0) return [manifest];
+    return selected.tags.map(({ repository, tag }) => ({
+      ...manifest,
+      annotations: {
+        "io.containerd.image.name": `${repository}:${tag}`,
+        "org.opencontainers.image.ref.name": tag,
+      },
+    }));
+  });
+  return { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests };
+}
+
+function dockerManifestEntry(entry: { selected: Selected; layers: readonly Descriptor[] }): unknown {
+  const { image, tags } = entry.selected;
+  return {
+    Config: blobName(image.id),
+    RepoTags: tags.length > 0 ? tags.map(familiar) : null,
+    Layers: entry.layers.map((layer) => blobName(layer.digest)),
+    LayerSources: Object.fromEntries(entry.layers.map((layer) => [layer.digest, layer])),
+  };
+}
+
+/** The `repositories` member of Docker before 1.10: name → tag → top layer, which tools still list names from. */
+function legacyRepositories(selected: readonly Selected[]): Record<string, Record<string, string>> {
+  const repositories: Record<string, Record<string, string>> = {};
+  for (const { image, tags } of selected) {
+    const top = image.layers.at(-1)?.diffId ?? image.id;
+    for (const { repository, tag } of tags) {
+      const name = familiar({ repository, tag }).slice(0, -tag.length - 1);
+      repositories[name] = { ...repositories[name], [tag]: top.slice("sha256:".length) };
+    }
+  }
+  return repositories;
+}
+
+function familiar({ repository, tag }: { repository: string; tag: string }): string {
+  return familiarString(parseReference(`${repository}:${tag}`));
+}
+
+function isNew(written: Set<string>, digest: string): boolean {
+  if (written.has(digest)) return false;
+  written.add(digest);
+  return true;
+}
+
+function layerMember(services: ImageServices, { layer, size }: { layer: Layer; size: number }): TarEntry {
+  return { header: header(blobName(layer.diffId), { size }), body: layerTar(services, layer) };
+}
+
+function directory(name: string): TarEntry {
+  return { header: { ...header(name, { size: 0 }), type: "directory", mode: 0o755 }, body: chunks() };
+}
+
+function file(name: string, bytes: Uint8Array): TarEntry {
+  return { header: header(name, { size: bytes.length }), body: chunks(bytes) };
+}
+
+async function* chunks(...parts: Uint8Array[]): AsyncGenerator<Uint8Array> {
+  yield* parts;
+}
+
+/** Times are zero, so that the same images give the same archive. */
+function header(name: string, { size }: { size: number }): TarHeader {
+  return {
+    name,
+    type: "file",
+    mode: 0o644,
+    uid: 0,
+    gid: 0,
+    size,
+    mtimeNs: 0n,
+    linkName: "",
+    major: 0,
+    minor: 0,
+    userName: "",
+    groupName: "",
+    xattrs: new Map(),
+  };
+}
+
+function blobName(digest: string): string {
+  return `blobs/${digest.replace(":", "/")}`;
+}
+
+function json(value: unknown): Uint8Array {
+  return Buffer.from(JSON.stringify(value));
+}

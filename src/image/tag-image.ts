@@ -1,0 +1,16 @@
+import { EngineError } from "../common/index.ts";
+import { isTag, parseReference } from "../spec/index.ts";
+import { parseTag } from "./create-image.ts";
+import type { ImageTable } from "./image-table.ts";
+
+/** Puts a tag on an image. `repository` is as people write it and has no tag of its own; an empty `tag` means `latest`. */
+export function tagImage(table: ImageTable, id: string, target: { repository: string; tag: string }): void {
+  const parsed = parseReference(target.repository);
+  if (parsed.digest !== undefined) {
+    throw new EngineError("invalidArgument", "refusing to create a tag with a digest reference");
+  }
+  const tag = target.tag === "" ? (parsed.tag ?? "latest") : target.tag;
+  if (!isTag(tag)) throw new EngineError("invalidArgument", `invalid tag format: "${tag}"`);
+  const bare = parsed.tag === undefined ? target.repository : target.repository.slice(0, -parsed.tag.length - 1);
+  table.putTag(id, parseTag(`${bare}:${tag}`));
+}
