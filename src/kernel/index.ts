@@ -7,9 +7,11 @@ export {
   connectUnix,
   formatEndpoint,
   listenTcp,
+  family as socketFamily,
   receiveDescriptor,
   sendDescriptors,
   socketPair,
+  socketType,
   type ReceivedMessage,
 } from "./sockets.ts";
 export {
@@ -37,3 +39,36 @@ export {
   type NamespaceName,
   type ProcessIdentity,
 } from "./process.ts";
+export * from "./files.ts";
+export * from "./mount.ts";
+export * from "./path-bytes.ts";
+export * from "./xattrs.ts";
+export { Conntrack } from "./conntrack.ts";
+export {
+  betweenBridges,
+  counter,
+  forThisHost,
+  fromInterface,
+  inNetwork,
+  jump,
+  masquerade,
+  ofKnownConnection,
+  ofTranslatedConnection,
+  outsideGroup,
+  toInterface,
+  translateBy,
+  verdict,
+  verdictCode,
+  type Expression,
+} from "./nft-expressions.ts";
+export { NetlinkSocket, netlinkProtocol, readAttributes, readText } from "./netlink.ts";
+export {
+  NftBatch,
+  Nftables,
+  nftFamily,
+  nftHook,
+  type ListedChain,
+  type ListedRule,
+  type MapElement,
+} from "./nftables.ts";
+export { RouteSocket, type Link, type Route } from "./rtnetlink.ts";
