@@ -212,17 +212,17 @@ export class CgroupTree implements Cgroups {
         if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
       }
     }
-    this.thawNow(group);
-  }
-
-  /** A process that v1 froze gets its SIGKILL only when thawed. */
-  private thawNow(group: string): void {
     const freezer = this.parts[0]?.directories(group)["freezer"];
-    if (freezer === undefined) return;
-    const file = join(freezer, "freezer.state");
-    const state = readControl(file);
-    if (state !== undefined && state !== "THAWED") writeControl(file, "THAWED");
+    if (freezer !== undefined) thawAll(freezer);
   }
+}
+
+/** A process that v1 froze gets its SIGKILL only when thawed; each group below has its own state. */
+function thawAll(directory: string): void {
+  const file = join(directory, "freezer.state");
+  const state = readControl(file);
+  if (state !== undefined && state !== "THAWED") writeControl(file, "THAWED");
+  for (const child of childGroups(directory)) thawAll(join(directory, child));
 }
 
 function accountsForSwap({ v1, unified }: CgroupMounts): boolean {
