@@ -1,0 +1,17 @@
+export { applyLayer, type AppliedLayer } from "./apply-layer.ts";
+export { breathe } from "./breathe.ts";
+export { compress, decompress, detectCompression, type Compression } from "./compression.ts";
+export { extractTree, type ExtractTreeOptions } from "./extract-tree.ts";
+export { hashingStream } from "./hashing.ts";
+export { joinPath, memberPath, splitPath } from "./member-path.ts";
+export { packLayer } from "./pack-layer.ts";
+export { packTree, type PackTreeOptions } from "./pack-tree.ts";
+export { readTar, type TarEntry } from "./read-tar.ts";
+export { resolveInRoot } from "./resolve-in-root.ts";
+export { goFileMode, statInRoot, type PathStat } from "./stat-in-root.ts";
+export { tarHeader, type TarHeader, type TarType } from "./tar-header.ts";
+export { defaultTarLimits, type TarLimits } from "./tar-parser.ts";
+export { treeSize } from "./tree-size.ts";
+export { walkTree, type TreeNode } from "./walk-tree.ts";
+export { isOpaque, isWhiteout, opaqueAttribute, opaqueName, whiteoutPrefix } from "./whiteout.ts";
+export { packEntries } from "./write-tar.ts";
