@@ -29,9 +29,7 @@ export async function saveImages(
 
 async function* stream(services: ImageServices, selected: readonly Selected[]): AsyncGenerator<Uint8Array> {
   using hold = services.holds.hold("save");
-  using lease = services.content.lease("save");
   for (const { image } of selected) hold.add(image.chainId);
-  for (const digest of services.table.contentDigests()) lease.add?.(digest);
   yield* packEntries(members(services, selected));
 }
 
