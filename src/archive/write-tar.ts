@@ -1,6 +1,6 @@
 // One header, one form: ustar where it fits, a pax header for what does not, in an order that depends on the content only.
 import { EngineError } from "../common/index.ts";
-import { pathToBytes } from "../kernel/index.ts";
+import { compareNames, pathToBytes } from "../kernel/index.ts";
 import { formatPax, formatPaxTime } from "./pax.ts";
 import type { TarEntry } from "./read-tar.ts";
 import { blockSize, type TarHeader, type TarType } from "./tar-header.ts";
@@ -24,9 +24,6 @@ export function encodeHeader(header: TarHeader): Buffer {
   const split = splitName(name);
   if (!split) pax.set("path", name);
   if (link.length > 100 || !isAscii(link)) pax.set("linkpath", link);
-  if (pax.size > 0 && !(header.name.isWellFormed() && header.linkName.isWellFormed())) {
-    pax.set("hdrcharset", Buffer.from("BINARY"));
-  }
   if (size > 0o77777777777) pax.set("size", Buffer.from(String(size)));
   for (const key of ["uid", "gid"] as const) {
     if (header[key] > 0o7777777) pax.set(key, Buffer.from(String(header[key])));
@@ -62,9 +59,7 @@ export function encodeHeader(header: TarHeader): Buffer {
 }
 
 function encodePaxHeader(records: ReadonlyMap<string, Uint8Array>): Buffer {
-  // hdrcharset says how to read the others, so it comes first.
-  const order = (key: string): string => (key === "hdrcharset" ? "" : key);
-  const keys = [...records.keys()].sort((a, b) => (order(a) < order(b) ? -1 : 1));
+  const keys = [...records.keys()].sort(compareNames);
   const body = Buffer.concat(keys.map((key) => formatPax(key, records.get(key) ?? new Uint8Array())));
   const block = encodeBlock({
     name: Buffer.from("PaxHeaders.0/x"),

@@ -1,0 +1,238 @@
+import type { Database } from "bun:sqlite";
+import {
+  closeSync,
+  createReadStream,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+} from "node:fs";
+import { open, rename } from "node:fs/promises";
+import { join } from "node:path";
+import { EngineError, newId, type Paths } from "../common/index.ts";
+import { isDigest, type Descriptor } from "../spec/index.ts";
+import { Lease } from "./lease.ts";
+
+const defaultReadLimitBytes = 8 * 1024 * 1024;
+const readChunkBytes = 1024 * 1024;
+
+export interface IngestOptions {
+  readonly mediaType: string;
+  /** What the bytes must be; without it they name themselves. */
+  readonly expected?: { readonly digest: string; readonly size?: number };
+  /** Holds the blob from now on. */
+  readonly lease: Lease;
+}
+
+/**
+ * Blobs by the sha256 of their bytes, as they came: `content/blobs/sha256/<hex>`. A blob lands under a temporary name, is verified,
+ * synced and renamed, and is recorded last; what has no record is swept away at the next start.
+ *
+ *     using lease = content.lease("pull busybox");
+ *     const descriptor = await content.ingest(body, { mediaType, expected: { digest, size }, lease });
+ *     … write the record that names descriptor.digest, then let the lease go
+ */
+export class ContentStore {
+  readonly #db: Database;
+  readonly #blobs: string;
+  readonly #incoming: string;
+  readonly #held = new Map<string, number>();
+
+  /** Sweeps: a file without a record goes, and a record without its file. One store a root at a time. */
+  constructor(options: { paths: Paths; db: Database }) {
+    this.#db = options.db;
+    this.#blobs = join(options.paths.content, "blobs", "sha256");
+    this.#incoming = join(options.paths.content, "incoming");
+    mkdirSync(this.#blobs, { recursive: true, mode: 0o700 });
+    this.#db.run(
+      `CREATE TABLE IF NOT EXISTS blobs (
+         digest TEXT PRIMARY KEY, size INTEGER NOT NULL, media_type TEXT NOT NULL, created_at TEXT NOT NULL
+       ) STRICT`,
+    );
+    this.#sweep();
+  }
+
+  /**
+   * Takes in a stream. A blob that is here already is not read again: the source is cancelled. Throws `invalidArgument` when
+   * digest or size differ from what is expected; then nothing stays.
+   */
+  async ingest(source: AsyncIterable<Uint8Array>, options: IngestOptions): Promise<Descriptor> {
+    const { expected, lease, mediaType } = options;
+    if (expected) {
+      requireDigest(expected.digest);
+      lease.add(expected.digest);
+      const size = this.#recordedSize(expected.digest);
+      if (size !== undefined) {
+        await source[Symbol.asyncIterator]().return?.();
+        return { mediaType, digest: expected.digest, size };
+      }
+    }
+    const temporary = join(this.#incoming, newId());
+    try {
+      const { digest, size } = await this.#write(source, temporary, expected);
+      lease.add(digest);
+      await rename(temporary, this.#path(digest));
+      await syncDirectory(this.#blobs);
+      this.#db.run("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?)", [
+        digest,
+        size,
+        mediaType,
+        new Date().toISOString(),
+      ]);
+      return { mediaType, digest, size };
+    } finally {
+      rmSync(temporary, { force: true });
+    }
+  }
+
+  /** As `ingest`, for bytes in memory: configs and manifests. */
+  ingestBytes(bytes: Uint8Array, options: { mediaType: string; lease: Lease }): Promise<Descriptor> {
+    const digest = `sha256:${new Bun.CryptoHasher("sha256").update(bytes).digest("hex")}`;
+    return this.ingest(one(bytes), { ...options, expected: { digest, size: bytes.length } });
+  }
+
+  has(digest: string): boolean {
+    return this.#recordedSize(digest) !== undefined;
+  }
+
+  /** Bytes of a blob. Throws `notFound`. */
+  sizeOf(digest: string): number {
+    const size = this.#recordedSize(digest);
+    if (size === undefined) throw new EngineError("notFound", `No blob "${digest}" is in the content store`);
+    return size;
+  }
+
+  /** Digests of all blobs. */
+  digests(): string[] {
+    return this.#db
+      .query<{ digest: string }, []>("SELECT digest FROM blobs ORDER BY digest")
+      .all()
+      .map((row) => row.digest);
+  }
+
+  /** A blob's bytes in large chunks. Throws `notFound` at once, `internal` when the file is not what it was. */
+  open(digest: string): AsyncIterable<Uint8Array> {
+    const size = this.sizeOf(digest);
+    const fd = openSync(this.#path(digest), "r");
+    if (fstatSync(fd).size !== size) {
+      closeSync(fd);
+      throw new EngineError("internal", `The blob "${digest}" does not have the ${size} bytes it was recorded with`);
+    }
+    return createReadStream("", { fd, highWaterMark: readChunkBytes }) as AsyncIterable<Uint8Array>;
+  }
+
+  /** A small blob, whole and verified again. Throws `resourceExhausted` when it is larger than `maxBytes`. */
+  readBytes(digest: string, maxBytes: number = defaultReadLimitBytes): Uint8Array {
+    const size = this.sizeOf(digest);
+    if (size > maxBytes) {
+      throw new EngineError(
+        "resourceExhausted",
+        `The blob "${digest}" has ${size} bytes, and ${maxBytes} is the limit`,
+      );
+    }
+    const bytes = readFileSync(this.#path(digest));
+    if (`sha256:${new Bun.CryptoHasher("sha256").update(bytes).digest("hex")}` !== digest) {
+      throw new EngineError("internal", `The blob "${digest}" is damaged on disk`);
+    }
+    return bytes;
+  }
+
+  /** `purpose` is for people: it shows in errors. */
+  lease(purpose: string): Lease {
+    return new Lease(purpose, this.#held);
+  }
+
+  /** Deletes every blob that is neither referenced nor held by a lease. Sizes in bytes. */
+  async collect(isReferenced: (digest: string) => boolean): Promise<{ deleted: string[]; spaceReclaimed: number }> {
+    const deleted: string[] = [];
+    let spaceReclaimed = 0;
+    for (const digest of this.digests()) {
+      // Asked right before the deletion: a lease may have been taken while the loop had its turn.
+      if (this.#held.has(digest) || isReferenced(digest)) continue;
+      const size = this.#recordedSize(digest) ?? 0;
+      this.#db.run("DELETE FROM blobs WHERE digest = ?", [digest]);
+      rmSync(this.#path(digest), { force: true });
+      deleted.push(digest);
+      spaceReclaimed += size;
+      if (deleted.length % 64 === 0) await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    return { deleted, spaceReclaimed };
+  }
+
+  async #write(
+    source: AsyncIterable<Uint8Array>,
+    temporary: string,
+    expected: IngestOptions["expected"],
+  ): Promise<{ digest: string; size: number }> {
+    const hasher = new Bun.CryptoHasher("sha256");
+    let size = 0;
+    await using file = await open(temporary, "wx", 0o600);
+    for await (const chunk of source) {
+      size += chunk.length;
+      if (expected?.size !== undefined && size > expected.size) break;
+      hasher.update(chunk);
+      for (let done = 0; done < chunk.length;) done += (await file.write(chunk, done)).bytesWritten;
+    }
+    if (expected?.size !== undefined && size !== expected.size) {
+      const found = size > expected.size ? "more" : `${size}`;
+      throw new EngineError(
+        "invalidArgument",
+        `The blob "${expected.digest}" should have ${expected.size} bytes and has ${found}`,
+      );
+    }
+    const digest = `sha256:${hasher.digest("hex")}`;
+    if (expected && digest !== expected.digest) {
+      throw new EngineError("invalidArgument", `The content should be "${expected.digest}" and is "${digest}"`);
+    }
+    await file.sync();
+    return { digest, size };
+  }
+
+  #recordedSize(digest: string): number | undefined {
+    return this.#db.query<{ size: number }, [string]>("SELECT size FROM blobs WHERE digest = ?").get(digest)?.size;
+  }
+
+  #path(digest: string): string {
+    requireDigest(digest);
+    return join(this.#blobs, digest.slice("sha256:".length));
+  }
+
+  #sweep(): void {
+    rmSync(this.#incoming, { recursive: true, force: true });
+    mkdirSync(this.#incoming, { mode: 0o700 });
+    const recorded = new Map(
+      this.#db
+        .query<{ digest: string; size: number }, []>("SELECT digest, size FROM blobs")
+        .all()
+        .map((row) => [row.digest, row.size]),
+    );
+    for (const name of readdirSync(this.#blobs)) {
+      const path = join(this.#blobs, name);
+      const size = recorded.get(`sha256:${name}`);
+      // A size that differs is what a power cut leaves of a file that was not synced.
+      if (size === undefined || statSync(path).size !== size) unlinkSync(path);
+    }
+    for (const digest of recorded.keys()) {
+      if (!existsSync(this.#path(digest))) this.#db.run("DELETE FROM blobs WHERE digest = ?", [digest]);
+    }
+  }
+}
+
+async function* one(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+function requireDigest(digest: string): void {
+  if (!isDigest(digest)) throw new EngineError("invalidArgument", `"${digest}" is no sha256 digest`);
+}
+
+/** A rename is durable once the directory that holds the name is. */
+async function syncDirectory(path: string): Promise<void> {
+  await using directory = await open(path, "r");
+  await directory.sync();
+}
