@@ -82,9 +82,7 @@ export interface OpArguments {
   umask: [octal: string];
   /** `pty`: the slave by TIOCGPTPEER becomes 0, 1, 2 and the controlling terminal; `pipes`: setsid only */
   session: [kind: "pty" | "pipes"];
-  /** stdio that is not /dev/null becomes this user's, so that a user who is not root may open /dev/stdout or the terminal */
-  "own-stdio": [uid: string];
-  /** setgid, setuid to these, decimal */
+  /** setgid, setuid to these, decimal. Pipes and terminals on 0, 1, 2 become the user's first, so that it may open /dev/stdout */
   user: [uid: string, gid: string];
   /** supplementary groups, comma-separated decimal, may be empty */
   groups: [gids: string];

@@ -9,7 +9,7 @@ export interface ProcessSpec {
   readonly user: ResolvedUser;
   readonly terminal: boolean;
   readonly consoleSize?: { readonly height: number; readonly width: number };
-  /** exec: with all capabilities, and without seccomp. */
+  /** exec: with all capabilities; the container's seccomp filter stays, as in Docker. */
   readonly privileged?: boolean;
 }
 
