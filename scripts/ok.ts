@@ -5,7 +5,19 @@ const root = join(import.meta.dir, "..");
 const bun = process.execPath;
 const checks: readonly (readonly [name: string, command: readonly string[]])[] = [
   ["format", [bun, "fmt", "--check", "src", "test", "scripts", "bench", "examples"]],
-  ["lint", [join(root, "node_modules/.bin/oxlint"), "--quiet", "--deny-warnings", "src", "test", "scripts", "bench", "examples"]],
+  [
+    "lint",
+    [
+      join(root, "node_modules/.bin/oxlint"),
+      "--quiet",
+      "--deny-warnings",
+      "src",
+      "test",
+      "scripts",
+      "bench",
+      "examples",
+    ],
+  ],
   ["types", [bun, "check"]],
   ["structure", [bun, "test", "./test/tidy.test.ts"]],
 ];

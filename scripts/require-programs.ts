@@ -33,7 +33,9 @@ const forLongTests: readonly Required[] = [
 
 /** Installs, with apt-get, the Debian packages whose programs are missing; elsewhere throws a sentence that names them. */
 export async function requirePrograms(kind: "test" | "long"): Promise<void> {
-  const missing = (kind === "test" ? forTests : forLongTests).filter(({ program }) => !Bun.which(program, { PATH: searchPath }));
+  const missing = (kind === "test" ? forTests : forLongTests).filter(
+    ({ program }) => !Bun.which(program, { PATH: searchPath }),
+  );
   if (missing.length === 0) return;
   await installPackages([...new Set(missing.map(({ debianPackage }) => debianPackage))]);
 }

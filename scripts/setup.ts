@@ -1,5 +1,5 @@
 // Compiles the helper (C, static) and the CLI (one executable) into dist/. Run by `npm ci`; repeatable.
-import { existsSync, mkdirSync } from "node:fs";
+import { copyFileSync, linkSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { compileHelper } from "./compile-helper.ts";
 
@@ -7,7 +7,19 @@ const root = join(import.meta.dir, "..");
 const dist = join(root, "dist");
 mkdirSync(dist, { recursive: true });
 await compileHelper(join(dist, "vitrine-helper"));
-if (existsSync(join(root, "src", "main.ts"))) await compileCli();
+linkBun();
+await compileCli();
+
+/** The image vitrine/bun carries the Bun that this project runs on; it lies beside the executable. */
+function linkBun(): void {
+  const target = join(dist, "bun");
+  rmSync(target, { force: true });
+  try {
+    linkSync(process.execPath, target);
+  } catch {
+    copyFileSync(process.execPath, target);
+  }
+}
 
 async function compileCli(): Promise<void> {
   const build = Bun.spawnSync(

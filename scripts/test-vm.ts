@@ -21,7 +21,7 @@ if (!kernel) fail("There is no kernel /boot/vmlinuz-*-cloud-amd64 with its modul
 if (!existsSync(join(project, "dist/vitrine-helper"))) await import("./compile-helper.ts");
 
 const first = find("test/vm/initramfs.test.ts");
-const named = process.argv.slice(2).map((path) => relative(project, resolve(path)));
+const named = process.argv.slice(2).map((path) => `./${relative(project, resolve(path))}`);
 const second =
   named.length > 0 ? named : [...find("test/vm/*.test.ts"), ...find(`test/integration/{${suites.join(",")}}*.test.ts`)];
 const scratch = mkdtempSync(join(tmpdir(), "vitrine-vm-"));

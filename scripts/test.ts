@@ -18,7 +18,9 @@ if (!existsSync(join(root, "dist", "vitrine"))) await import("./setup.ts");
 
 const scratch = mkdtempSync(join(tmpdir(), "vitrine-test-"));
 const report = join(scratch, "report.xml");
-const paths = (named.length > 0 ? named : folders).filter((path) => existsSync(join(root, path))).map((path) => `./${path}`);
+const paths = (named.length > 0 ? named : folders)
+  .filter((path) => existsSync(join(root, path)))
+  .map((path) => `./${path}`);
 const run = Bun.spawn([process.execPath, "test", "--reporter=junit", `--reporter-outfile=${report}`, ...paths], {
   cwd: root,
   stdio: ["ignore", "inherit", "inherit"],

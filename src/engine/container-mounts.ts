@@ -22,14 +22,11 @@ interface WantedMount {
   readonly options: readonly string[];
 }
 
-/** All mounts of a new container: `-v`, `--mount`, `--tmpfs`, then the image's VOLUMEs that none of them covers. Pure. */
+/** All mounts of a new container: `-v`, `--mount`, then the image's VOLUMEs that none of them covers. Pure. */
 export function wantedMounts(config: ContainerConfig, host: HostConfig): WantedMount[] {
-  const wanted = [
-    ...(host.Binds ?? []).map(parseBind),
-    ...(host.Mounts ?? []).map(parseMountRequest),
-    ...Object.entries(host.Tmpfs ?? {}).map(([path, options]) => parseTmpfs(path, options)),
-  ];
-  const taken = new Set<string>();
+  const wanted = [...(host.Binds ?? []).map(parseBind), ...(host.Mounts ?? []).map(parseMountRequest)];
+  // The mounts of `--tmpfs` have no record: runtime takes them from HostConfig.
+  const taken = new Set(Object.keys(host.Tmpfs ?? {}).map((path) => checkDestination(path, path)));
   for (const mount of wanted) {
     if (taken.has(mount.destination))
       throw new EngineError("invalidArgument", `Duplicate mount point: ${mount.destination}`);

@@ -97,11 +97,9 @@ function stateView(record: ContainerRecord): ContainerState {
   };
 }
 
-/** Volumes and binds as inspect shows them; a tmpfs of `--tmpfs` is shown in HostConfig alone, as in Docker. */
+/** Volumes, binds and tmpfs of `--mount`, as inspect shows them. */
 export function mountPoints(record: ContainerRecord): MountPoint[] {
-  return record.mounts
-    .filter((mount) => mount.Type !== "tmpfs" || !(mount.Destination in (record.host.Tmpfs ?? {})))
-    .map(({ anonymous: _anonymous, file: _file, options: _options, ...point }) => point);
+  return record.mounts.map(({ anonymous: _anonymous, file: _file, options: _options, ...point }) => point);
 }
 
 const noEndpoint = {

@@ -10,9 +10,11 @@ import type {
   ImageInspect,
   ImageSummary,
   NetworkResource,
+  Panorama,
   Plan,
   ProgressMessage,
   Resources,
+  TracedOp,
   Volume,
 } from "../spec/index.ts";
 
@@ -81,17 +83,6 @@ export interface PathStat {
   readonly linkTarget: string;
 }
 
-/** One op of a start with what it did: `explain` has no results, `--trace` has. */
-export interface TracedOp {
-  readonly index: number;
-  readonly actor: string;
-  readonly name: string;
-  readonly arguments: readonly string[];
-  readonly reason: string;
-  readonly errno?: number;
-  readonly nanoseconds?: number;
-}
-
 export interface ContainerService {
   create(name: string | undefined, request: ContainerCreateRequest): Promise<{ id: string; warnings: string[] }>;
   start(idOrName: string, options?: { consoleSize?: readonly [height: number, width: number] }): Promise<void>;
@@ -155,6 +146,8 @@ export interface ImageService {
   list(options: { all: boolean; filters: Filters; digests: boolean; sharedSize: boolean }): Promise<ImageSummary[]>;
   inspect(reference: string): Promise<ImageInspect>;
   history(reference: string): Promise<ImageHistoryItem[]>;
+  /** An image's layers, top first, each with the instruction that made it. */
+  layers(reference: string): Promise<Panorama["imageLayers"]>;
   tag(source: string, target: { repository: string; tag: string }): Promise<void>;
   remove(
     reference: string,
@@ -220,36 +213,6 @@ export interface SystemService {
   ): AsyncIterable<EventMessage>;
 }
 
-/** What `vitrine panorama` draws: every value is read from the kernel when asked. Absent parts are null. */
-export interface Panorama {
-  readonly container: ContainerInspect;
-  readonly process: {
-    readonly pid: number;
-    readonly command: string;
-    readonly uid: number;
-    readonly namespaces: Readonly<Record<string, { readonly inode: number; readonly sharedWithHost: boolean }>>;
-  } | null;
-  readonly cgroup: {
-    readonly version: string;
-    readonly directories: Readonly<Record<string, string>>;
-    readonly values: Readonly<Record<string, string>>;
-  } | null;
-  readonly readWriteLayer: {
-    readonly directory: string;
-    readonly sizeBytes: number;
-    readonly mountPoints: readonly string[];
-  };
-  readonly initLayer: { readonly directory: string };
-  /** Top first. */
-  readonly imageLayers: readonly {
-    readonly directory: string;
-    readonly diffId: string;
-    readonly instruction: string;
-    readonly sizeBytes: number;
-  }[];
-  readonly imageReferences: readonly string[];
-}
-
 export interface Engine extends AsyncDisposable {
   readonly containers: ContainerService;
   readonly execs: ExecService;
@@ -259,5 +222,4 @@ export interface Engine extends AsyncDisposable {
   readonly system: SystemService;
   build(request: BuildRequest): AsyncIterable<ProgressMessage>;
   pruneBuildCache(): Promise<{ deleted: string[]; spaceReclaimed: number }>;
-  panorama(idOrName: string): Promise<Panorama>;
 }

@@ -72,3 +72,4 @@ export {
   type MapElement,
 } from "./nftables.ts";
 export { RouteSocket, type Link, type Route } from "./rtnetlink.ts";
+export { lockFile } from "./lock-file.ts";

@@ -43,6 +43,7 @@ const { symbols: libc } = dlopen("libc.so.6", {
   fchdir: { args: [int], returns: int },
   statfs: { args: [pointer, pointer], returns: int },
   syncfs: { args: [int], returns: int },
+  flock: { args: [int, int], returns: int },
   socket: { args: [int, int, int], returns: int },
   socketpair: { args: [int, int, int, pointer], returns: int },
   bind: { args: [int, pointer, "u32"], returns: int },

@@ -1,6 +1,7 @@
 export * from "./descriptor.ts";
 export * from "./docker.ts";
 export * from "./image-config.ts";
+export * from "./lens.ts";
 export * from "./mount.ts";
 export * from "./oci-runtime.ts";
 export * from "./plan.ts";

@@ -46,7 +46,8 @@ export function formatAddress(address: EngineAddress): string {
 function parseTcp(rest: string, text: string): EngineAddress {
   const match = /^(?:\[([0-9a-f:.%]+)\]|([^:[\]]*))(?::(\d+))?$/i.exec(rest);
   if (!match || rest === "") throw new EngineError("invalidArgument", `unable to parse docker host \`${text}\``);
-  const port = match[3] === undefined ? (process.env["DOCKER_TLS_VERIFY"] ? defaultTlsPort : defaultTcpPort) : Number(match[3]);
+  const port =
+    match[3] === undefined ? (process.env["DOCKER_TLS_VERIFY"] ? defaultTlsPort : defaultTcpPort) : Number(match[3]);
   if (port < 1 || port > 65_535) throw new EngineError("invalidArgument", `unable to parse docker host \`${text}\``);
   return { kind: "tcp", host: match[1] ?? (match[2] || "127.0.0.1"), port };
 }

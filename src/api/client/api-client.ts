@@ -106,9 +106,14 @@ export class ApiClient implements Disposable {
     const socket = await ByteSocket.open(this.address);
     try {
       const headers = { Connection: "Upgrade", Upgrade: "tcp" };
-      await writeRequest(socket, { method: "POST", target, headers: this.#headers(options, headers) }, encodeBody(options));
+      await writeRequest(
+        socket,
+        { method: "POST", target, headers: this.#headers(options, headers) },
+        encodeBody(options),
+      );
       const head = await readResponseHead(socket);
-      if (head.status !== 101 && head.status !== 200) throw await failureOf(head.status, readBody(socket, head, "POST"));
+      if (head.status !== 101 && head.status !== 200)
+        throw await failureOf(head.status, readBody(socket, head, "POST"));
       return new HijackedConnection(socket, options.tty);
     } catch (thrown) {
       socket.close();
@@ -206,7 +211,8 @@ export class ApiClient implements Disposable {
     } finally {
       use.options.signal?.removeEventListener("abort", use.abort);
       const close = /close/i.test(head.headers.get("connection") ?? "");
-      if (whole && !close && isDelimited(head) && socket.isOpen && !use.options.upload && !this.#idle) this.#idle = socket;
+      if (whole && !close && isDelimited(head) && socket.isOpen && !use.options.upload && !this.#idle)
+        this.#idle = socket;
       else socket.close();
     }
   }

@@ -44,7 +44,8 @@ export async function readText(body: AsyncIterable<Uint8Array>, maxBytes: number
   let size = 0;
   for await (const chunk of body) {
     size += chunk.length;
-    if (size > maxBytes) throw new EngineError("resourceExhausted", `The engine's answer is larger than ${maxBytes} bytes`);
+    if (size > maxBytes)
+      throw new EngineError("resourceExhausted", `The engine's answer is larger than ${maxBytes} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString("utf8");

@@ -40,6 +40,6 @@ export class HijackedConnection implements Disposable {
   }
 
   async *#bytes(): AsyncGenerator<Uint8Array> {
-    for (let chunk; (chunk = await this.#socket.read()); ) yield chunk;
+    for (let chunk; (chunk = await this.#socket.read());) yield chunk;
   }
 }

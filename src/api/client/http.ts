@@ -96,7 +96,7 @@ export async function* readBody(socket: ByteSocket, head: ResponseHead, method: 
     yield* readExactly(socket, Number(length));
     return;
   }
-  for (let chunk; (chunk = await socket.read()); ) yield chunk;
+  for (let chunk; (chunk = await socket.read());) yield chunk;
 }
 
 async function* readExactly(socket: ByteSocket, sizeBytes: number): AsyncGenerator<Uint8Array> {

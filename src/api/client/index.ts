@@ -1,5 +1,13 @@
 export { type EngineAddress, formatAddress, parseAddress } from "./address.ts";
-export { type Answer, ApiClient, type CallOptions, clientApiVersion, pathPart, type Ping, type Query } from "./api-client.ts";
+export {
+  type Answer,
+  ApiClient,
+  type CallOptions,
+  clientApiVersion,
+  pathPart,
+  type Ping,
+  type Query,
+} from "./api-client.ts";
 export { isEngineRefusal, readText } from "./failures.ts";
 export { type OutputFrame, readFrames } from "./frames.ts";
 export type { HijackedConnection } from "./hijacked.ts";

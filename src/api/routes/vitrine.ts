@@ -1,5 +1,5 @@
 import type { Engine } from "../../engine/index.ts";
-import { explainScript } from "../../lens/index.ts";
+import { explainScript, panorama } from "../../lens/index.ts";
 import { json } from "../reply.ts";
 import type { Routes } from "../router.ts";
 import { containerCreate } from "../schemas.ts";
@@ -11,7 +11,7 @@ export function vitrineRoutes(engine: Engine): Routes {
       const { plan, ops } = await engine.containers.plan(request.parameter("id"));
       return json({ ops, script: explainScript(plan) });
     },
-    "GET /vitrine/containers/:id/panorama": async (request) => json(await engine.panorama(request.parameter("id"))),
+    "GET /vitrine/containers/:id/panorama": async (request) => json(await panorama(engine, request.parameter("id"))),
     "POST /vitrine/explain": async (request) => {
       const { plan, ops } = await engine.containers.explain(await request.json(containerCreate));
       return json({ ops, script: explainScript(plan) });

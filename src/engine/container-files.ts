@@ -1,0 +1,116 @@
+import { extractTree, packTree, statInRoot } from "../archive/index.ts";
+import { EngineError } from "../common/index.ts";
+import type { ContainerMount } from "./container-record.ts";
+import type { PathStat } from "./contract.ts";
+import type { Core } from "./core.ts";
+import type { LiveContainer } from "./live-container.ts";
+import { withMountedSnapshot } from "./mounted-snapshot.ts";
+
+/** A folder of the host, and the path in it that stands for a path in the container. */
+interface Located {
+  readonly root: string;
+  readonly path: string;
+}
+
+export async function statContainerPath(core: Core, container: LiveContainer, path: string): Promise<PathStat> {
+  return withFiles(core, container, { path, write: false }, async (located) => statInRoot(located.root, located.path));
+}
+
+/** A tar of one file or tree, whose first entry has the path's last name. The root stays mounted until the stream has ended. */
+export async function readContainerArchive(
+  core: Core,
+  container: LiveContainer,
+  path: string,
+): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array> }> {
+  const stat = await statContainerPath(core, container, path);
+  return {
+    stat,
+    tar: streamWhile(
+      (work) => withFiles(core, container, { path, write: false }, work),
+      (located) => packTree(located.root, located.path),
+    ),
+  };
+}
+
+/** The container's whole file system without its volumes, as `docker export` has it. */
+export function exportContainer(core: Core, container: LiveContainer): AsyncIterable<Uint8Array> {
+  const mounted = async (work: (located: Located) => Promise<void>): Promise<void> => {
+    const path = "/";
+    if (isMounted(container)) await work({ root: core.snapshots.mergedDirectory(container.record.id), path });
+    else await withMountedSnapshot(core, container.record.id, (root) => work({ root, path }));
+  };
+  return streamWhile(mounted, (located) => packTree(located.root, "/", { name: "" }));
+}
+
+export async function writeContainerArchive(
+  core: Core,
+  container: LiveContainer,
+  request: { path: string; tar: AsyncIterable<Uint8Array>; noOverwriteDirNonDir: boolean; copyUidGid: boolean },
+): Promise<void> {
+  const { path, tar, noOverwriteDirNonDir } = request;
+  await withFiles(core, container, { path, write: true }, async (located) => {
+    const stat = statInRoot(located.root, located.path);
+    if (stat.mode < goDirectoryBit)
+      throw new EngineError("invalidArgument", `extraction point is not a directory: "${path}"`);
+    // `copyUidGid` is about owners that the client packed: they are kept as they are in the tar either way, as dockerd does for root.
+    await extractTree(tar, located.root, located.path, { noOverwriteDirNonDir });
+  });
+}
+
+const goDirectoryBit = 0x8000_0000;
+
+function isMounted({ record }: LiveContainer): boolean {
+  return record.state.phase === "running";
+}
+
+/**
+ * A running container's files are seen as it sees them, through /proc/PID/root with its volumes; a stopped one's by mounting its
+ * layers, or in the volume that the path lies in.
+ */
+async function withFiles<T>(
+  core: Core,
+  container: LiveContainer,
+  request: { path: string; write: boolean },
+  work: (located: Located) => Promise<T>,
+): Promise<T> {
+  const { record } = container;
+  const path = `/${request.path.replace(/^\/+/, "")}`;
+  const mount = coveringMount(record.mounts, path);
+  if (request.write && (mount ? !mount.RW : record.host.ReadonlyRootfs)) {
+    throw new EngineError(
+      "invalidArgument",
+      mount ? "mounted volume is marked read-only" : "container rootfs is marked read-only",
+    );
+  }
+  if (isMounted(container)) return work({ root: `/proc/${record.state.pid}/root`, path });
+  if (mount && mount.Type !== "tmpfs")
+    return work({ root: mount.Source, path: path.slice(mount.Destination.length) || "/" });
+  return withMountedSnapshot(core, record.id, (root) => work({ root, path }));
+}
+
+/** The mount that a path lies in, the deepest when several do. */
+function coveringMount(mounts: readonly ContainerMount[], path: string): ContainerMount | undefined {
+  return mounts
+    .filter((mount) => path === mount.Destination || path.startsWith(`${mount.Destination}/`))
+    .sort((left, right) => right.Destination.length - left.Destination.length)[0];
+}
+
+/** Turns "do this while it is mounted" into a stream: the mount lasts until the reader is done or gone. */
+async function* streamWhile(
+  mounted: (work: (located: Located) => Promise<void>) => Promise<void>,
+  open: (located: Located) => AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  const begun = Promise.withResolvers<AsyncIterable<Uint8Array>>();
+  const ended = Promise.withResolvers<void>();
+  const mounting = mounted(async (located) => {
+    begun.resolve(open(located));
+    await ended.promise;
+  });
+  mounting.catch((error: unknown) => begun.reject(error));
+  try {
+    yield* await begun.promise;
+  } finally {
+    ended.resolve();
+    await mounting;
+  }
+}

@@ -1,0 +1,64 @@
+import { EngineError, toEngineError } from "../common/index.ts";
+import { discardContainerDirectory } from "./container-creation.ts";
+import { statusOf } from "./container-views.ts";
+import { publishContainerEvent, type Core } from "./core.ts";
+import type { LiveContainer } from "./live-container.ts";
+
+/** Removes a container that does not run. The caller holds its turn. The record goes first, what it named follows. */
+export async function removeContainer(
+  core: Core,
+  container: LiveContainer,
+  options: { force: boolean; volumes: boolean },
+): Promise<void> {
+  const { record } = container;
+  const status = statusOf(record);
+  if (status === "running" || status === "paused" || status === "restarting") {
+    const advice =
+      status === "paused"
+        ? "Unpause and then stop the container before attempting removal or force remove"
+        : "Stop the container before attempting removal or force remove";
+    throw new EngineError("conflict", `cannot remove container "/${record.name}": container is ${status}: ${advice}`, {
+      data: { httpStatus: 409 },
+    });
+  }
+  clearTimeout(container.restartTimer);
+  record.state.phase = "removing";
+  core.store.save(record);
+  await container.teardown;
+  await giveUpStorage(core, container, options);
+}
+
+/** Also the way on for a removal that a crash cut short. */
+export async function giveUpStorage(
+  core: Core,
+  container: LiveContainer,
+  options: { volumes: boolean },
+): Promise<void> {
+  const { record } = container;
+  const failures: string[] = [];
+  const attempt = async (work: () => Promise<void>): Promise<void> => {
+    await work().catch((error: unknown) => failures.push(toEngineError(error).message));
+  };
+  await attempt(() => core.snapshots.remove(record.id));
+  await attempt(() => discardContainerDirectory(core, record.id));
+  core.store.delete(record.id);
+  core.containers.delete(record.id);
+  if (options.volumes) {
+    for (const mount of record.mounts.filter((one) => one.anonymous)) {
+      await attempt(async () => {
+        if (usersOfVolume(core, mount.Name ?? "").length === 0)
+          await core.volumes.remove(mount.Name ?? "", { force: true });
+      });
+    }
+  }
+  for (const failure of failures) core.options.log("warning", `Removal of ${record.id}: ${failure}`);
+  publishContainerEvent(core, record, { action: "destroy" });
+  container.announceRemoval({ exitCode: record.state.exitCode });
+}
+
+export function usersOfVolume(core: Pick<Core, "store">, name: string): string[] {
+  return core.store
+    .all()
+    .filter((record) => record.mounts.some((mount) => mount.Name === name))
+    .map((record) => record.id);
+}

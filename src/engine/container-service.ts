@@ -1,0 +1,282 @@
+import { EngineError } from "../common/index.ts";
+import type { ContainerCreateRequest, ContainerInspect, ContainerSummary, Plan, TracedOp } from "../spec/index.ts";
+import { matchesFilters } from "./container-filters.ts";
+import { exportContainer, readContainerArchive, statContainerPath, writeContainerArchive } from "./container-files.ts";
+import { checkName, createContainer } from "./container-creation.ts";
+import { explainContainer, explainRequest } from "./container-explain.ts";
+import { attachContainer, containerLogs } from "./container-io.ts";
+import { removeContainer } from "./container-removal.ts";
+import { logPath } from "./container-spec.ts";
+import { startContainer } from "./container-start.ts";
+import { killAndWait, killContainer, pause, stopContainer, unpause } from "./container-stop.ts";
+import { updateContainer } from "./container-update.ts";
+import { inspectView, statusOf, summaryView } from "./container-views.ts";
+import type {
+  AttachOptions,
+  ContainerService,
+  ContainerUpdate,
+  Filters,
+  ListContainersOptions,
+  LogOptions,
+  OutputChunk,
+  PathStat,
+  StdioSession,
+  WaitCondition,
+} from "./contract.ts";
+import { cgroupPathOf, publishContainerEvent, type Core } from "./core.ts";
+import type { ExitResult, LiveContainer } from "./live-container.ts";
+import { processTable } from "./process-table.ts";
+import { statsStream } from "./stats-stream.ts";
+
+/** The containers of one engine: finds the one that is meant, takes its turn, and hands over to the file that knows how. */
+export class Containers implements ContainerService {
+  constructor(private readonly core: Core) {}
+
+  async create(name: string | undefined, request: ContainerCreateRequest): Promise<{ id: string; warnings: string[] }> {
+    const container = await createContainer(this.core, name, request);
+    return { id: container.record.id, warnings: [] };
+  }
+
+  async start(idOrName: string, options: { consoleSize?: readonly [number, number] } = {}): Promise<void> {
+    const container = this.core.containers.get(idOrName);
+    await container.changes.run(async () => {
+      const status = statusOf(container.record);
+      if (status === "running") throw new EngineError("notModified", `Container ${container.record.name} is running`);
+      if (status === "paused")
+        throw new EngineError("conflict", "cannot start a paused container, try unpause instead");
+      if (status === "removing" || status === "dead")
+        throw new EngineError("conflict", "container is marked for removal and cannot be started");
+      const size = options.consoleSize ?? container.record.host.ConsoleSize;
+      await startContainer(this.core, container, size && size[0] > 0 ? { consoleSize: size } : {});
+    });
+  }
+
+  async stop(idOrName: string, options: { signal?: string; timeoutSeconds?: number }): Promise<void> {
+    await stopContainer(this.core, this.core.containers.get(idOrName), options);
+  }
+
+  async restart(idOrName: string, options: { signal?: string; timeoutSeconds?: number }): Promise<void> {
+    const container = this.core.containers.get(idOrName);
+    if (container.record.state.phase === "running" || container.record.state.restarting)
+      await stopContainer(this.core, container, options);
+    await container.changes.run(() => startContainer(this.core, container));
+    publishContainerEvent(this.core, container.record, { action: "restart" });
+  }
+
+  async kill(idOrName: string, signal: string): Promise<void> {
+    await killContainer(this.core, this.core.containers.get(idOrName), signal);
+  }
+
+  async pause(idOrName: string): Promise<void> {
+    const container = this.core.containers.get(idOrName);
+    await container.changes.run(() => pause(this.core, container));
+  }
+
+  async unpause(idOrName: string): Promise<void> {
+    const container = this.core.containers.get(idOrName);
+    await container.changes.run(() => unpause(this.core, container));
+  }
+
+  async rename(idOrName: string, wanted: string): Promise<void> {
+    const { record } = this.core.containers.get(idOrName);
+    const name = wanted.replace(/^\//, "");
+    if (name === "") throw new EngineError("invalidArgument", "Neither old nor new names may be empty");
+    if (name === record.name)
+      throw new EngineError("invalidArgument", "Renaming a container with the same name as its current name");
+    checkName(this.core, name);
+    const oldName = record.name;
+    record.name = name;
+    this.core.store.save(record);
+    publishContainerEvent(this.core, record, { action: "rename", attributes: { oldName: `/${oldName}` } });
+  }
+
+  async update(idOrName: string, update: ContainerUpdate): Promise<{ warnings: string[] }> {
+    const container = this.core.containers.get(idOrName);
+    return container.changes.run(async () => updateContainer(this.core, container, update));
+  }
+
+  async wait(idOrName: string, condition: WaitCondition): Promise<{ result: Promise<ExitResult> }> {
+    const container = this.core.containers.get(idOrName);
+    const { state } = container.record;
+    switch (condition) {
+      case "next-exit":
+        return { result: container.nextExit() };
+      case "removed":
+        return { result: container.removal() };
+      case "not-running": {
+        const down = state.phase !== "running" && state.phase !== "starting" && !state.restarting;
+        return { result: down ? Promise.resolve({ exitCode: state.exitCode }) : container.nextStop() };
+      }
+    }
+  }
+
+  async remove(idOrName: string, options: { force: boolean; volumes: boolean }): Promise<void> {
+    const container = this.core.containers.get(idOrName);
+    if (options.force) await this.#end(container);
+    const removed = container.removal();
+    await container.changes.run(async () => {
+      // `--rm` and a person may remove it at once: whoever comes second finds it gone.
+      if (!this.core.containers.all().includes(container)) return;
+      await removeContainer(this.core, container, options);
+    });
+    await removed;
+  }
+
+  async #end(container: LiveContainer): Promise<void> {
+    const { state } = container.record;
+    clearTimeout(container.restartTimer);
+    state.restarting = false;
+    if (state.phase !== "running") return;
+    state.stoppedByUser = true;
+    await killAndWait(this.core, container, container.nextStop());
+  }
+
+  async prune(filters: Filters): Promise<{ deleted: string[]; spaceReclaimed: number }> {
+    const deleted: string[] = [];
+    let spaceReclaimed = 0;
+    const wanted = new Map([...filters].filter(([name]) => name !== "until"));
+    const until = filters.get("until")?.[0];
+    for (const container of this.core.containers.all()) {
+      const { record } = container;
+      if (!["created", "exited", "dead"].includes(statusOf(record)) || !this.#matches(container, wanted)) continue;
+      if (until !== undefined && Date.parse(record.createdAt) > untilTime(until)) continue;
+      spaceReclaimed += await this.core.snapshots.usage(record.id);
+      await this.remove(record.id, { force: false, volumes: false });
+      deleted.push(record.id);
+    }
+    return { deleted, spaceReclaimed };
+  }
+
+  async list(options: ListContainersOptions): Promise<ContainerSummary[]> {
+    const newestFirst = this.core.containers
+      .all()
+      .sort((left, right) => Date.parse(right.record.createdAt) - Date.parse(left.record.createdAt));
+    const showsStopped =
+      options.all || options.limit !== undefined || options.filters.has("status") || options.filters.has("exited");
+    const chosen = newestFirst
+      .filter((container) => showsStopped || container.record.state.phase === "running")
+      .filter((container) => this.#matches(container, options.filters))
+      .slice(0, options.limit);
+    return Promise.all(
+      chosen.map(async ({ record }) => ({
+        ...summaryView(record, this.#imageName(record)),
+        ...(options.size ? await this.#sizes(record) : {}),
+      })),
+    );
+  }
+
+  #matches(container: LiveContainer, filters: Filters): boolean {
+    return matchesFilters(container.record, filters, {
+      isFromImage: (record, image) => this.#descends(record.imageId, image),
+      lookup: (idOrName) => this.core.store.get(idOrName),
+    });
+  }
+
+  #descends(imageId: string, ancestor: string): boolean {
+    const wanted = this.core.images.find(ancestor)?.id;
+    if (wanted === undefined) return false;
+    for (let id = imageId; id !== ""; id = this.core.images.find(id)?.parent ?? "") if (id === wanted) return true;
+    return false;
+  }
+
+  /** As it was asked for, while that name still means this image; else the image's id. */
+  #imageName(record: { imageId: string; config: { Image?: string } }): string {
+    const asked = record.config.Image ?? record.imageId;
+    try {
+      return this.core.images.find(asked)?.id === record.imageId ? asked : record.imageId;
+    } catch {
+      return record.imageId;
+    }
+  }
+
+  async #sizes(record: { id: string; imageId: string }): Promise<{ SizeRw: number; SizeRootFs: number }> {
+    const readWrite = await this.core.snapshots.usage(record.id);
+    return { SizeRw: readWrite, SizeRootFs: readWrite + (this.core.images.find(record.imageId)?.sizeBytes ?? 0) };
+  }
+
+  async inspect(idOrName: string, options: { size?: boolean } = {}): Promise<ContainerInspect> {
+    const { record, execIds } = this.core.containers.get(idOrName);
+    const view = inspectView(record, {
+      paths: this.core.paths,
+      driver: this.core.snapshots.graphDriver(record.id),
+      execIds: [...execIds],
+      logPath: logPath(this.core, record) ?? "",
+    });
+    return options.size ? { ...view, ...(await this.#sizes(record)) } : view;
+  }
+
+  attach(idOrName: string, options: AttachOptions): Promise<StdioSession> {
+    return attachContainer(this.core, this.core.containers.get(idOrName), options);
+  }
+
+  async resize(idOrName: string, size: { rows: number; columns: number }): Promise<void> {
+    const { monitor, record } = this.core.containers.get(idOrName);
+    if (!monitor) throw new EngineError("conflict", `Container ${record.id} is not running`);
+    await monitor.resize(size);
+  }
+
+  async logs(
+    idOrName: string,
+    options: LogOptions,
+    signal?: AbortSignal,
+  ): Promise<{ tty: boolean; records: AsyncIterable<OutputChunk> }> {
+    return containerLogs(this.core, this.core.containers.get(idOrName), { ...options, ...(signal ? { signal } : {}) });
+  }
+
+  async top(idOrName: string, psArguments: readonly string[]): Promise<{ Titles: string[]; Processes: string[][] }> {
+    const { record } = this.core.containers.get(idOrName);
+    if (record.state.phase !== "running") throw new EngineError("conflict", `Container ${record.id} is not running`);
+    return processTable(psArguments, this.core.cgroups.processes(cgroupPathOf(this.core, record)));
+  }
+
+  stats(
+    idOrName: string,
+    options: { stream: boolean; oneShot: boolean },
+    signal?: AbortSignal,
+  ): AsyncIterable<unknown> {
+    return statsStream(this.core, this.core.containers.get(idOrName), options, signal);
+  }
+
+  async changes(idOrName: string): Promise<{ Path: string; Kind: 0 | 1 | 2 }[]> {
+    return this.core.snapshots.changes(this.core.containers.get(idOrName).record.id);
+  }
+
+  async export(idOrName: string): Promise<AsyncIterable<Uint8Array>> {
+    return exportContainer(this.core, this.core.containers.get(idOrName));
+  }
+
+  statPath(idOrName: string, path: string): Promise<PathStat> {
+    return statContainerPath(this.core, this.core.containers.get(idOrName), path);
+  }
+
+  readArchive(idOrName: string, path: string): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array> }> {
+    return readContainerArchive(this.core, this.core.containers.get(idOrName), path);
+  }
+
+  async writeArchive(
+    idOrName: string,
+    path: string,
+    tar: AsyncIterable<Uint8Array>,
+    options: { noOverwriteDirNonDir: boolean; copyUidGid: boolean },
+  ): Promise<void> {
+    await writeContainerArchive(this.core, this.core.containers.get(idOrName), { path, tar, ...options });
+  }
+
+  explain(request: ContainerCreateRequest): Promise<{ plan: Plan; ops: readonly TracedOp[] }> {
+    return explainRequest(this.core, request);
+  }
+
+  plan(idOrName: string): Promise<{ plan: Plan; ops: readonly TracedOp[] }> {
+    return explainContainer(this.core, this.core.containers.get(idOrName));
+  }
+}
+
+/** `until`: a time, Unix seconds, or a duration back from now (`24h`). Milliseconds since 1970. */
+export function untilTime(text: string): number {
+  const duration = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text);
+  if (duration)
+    return Date.now() - Number(duration[1]) * ({ s: 1, m: 60, h: 3600, d: 86_400 }[duration[2] ?? "s"] ?? 1) * 1000;
+  const time = /^\d+(\.\d+)?$/.test(text) ? Number(text) * 1000 : Date.parse(text);
+  if (Number.isNaN(time)) throw new EngineError("invalidArgument", `invalid filter 'until=${text}'`);
+  return time;
+}

@@ -1,0 +1,112 @@
+import { mkdirSync } from "node:fs";
+import { ContentStore } from "../content/index.ts";
+import { ImageStore } from "../image/index.ts";
+import { openCgroups } from "../kernel/index.ts";
+import { NetworkService } from "../network/index.ts";
+import { createOverlay2 } from "../snapshot/index.ts";
+import { build } from "../build/index.ts";
+import { usersOfVolume } from "./container-removal.ts";
+import { Containers } from "./container-service.ts";
+import { ContainerStore } from "./container-store.ts";
+import type { BuildRequest, Engine } from "./contract.ts";
+import { LiveContainers, type Core, type EngineOptions } from "./core.ts";
+import { openDatabase } from "./database.ts";
+import { EventBus } from "./event-bus.ts";
+import { Execs } from "./exec-service.ts";
+import { EngineImages } from "./image-service.ts";
+import { EngineNetworks } from "./network-queries.ts";
+import { recover, restartAfterRecovery } from "./recovery.ts";
+import { StepExecutor } from "./step-executor.ts";
+import { EngineSystem } from "./system-service.ts";
+import { LocalVolumes } from "./volume-service.ts";
+
+/**
+ * Composes the engine, brings memory, database and kernel into agreement, and applies restart policies.
+ *
+ *     await using engine = await createEngine(options);
+ *     const { id } = await engine.containers.create("web", { Image: "helloworld" });
+ *     await engine.containers.start(id);
+ *
+ * Disposal leaves containers running; their monitors look after them until the next engine.
+ */
+export async function createEngine(options: EngineOptions): Promise<Engine> {
+  const { paths } = options;
+  for (const directory of [paths.root, paths.temporary, paths.trash])
+    mkdirSync(directory, { recursive: true, mode: 0o711 });
+  mkdirSync(paths.run, { recursive: true, mode: 0o711 });
+  const database = openDatabase(paths.database);
+  const events = new EventBus();
+  const store = new ContainerStore(database.runState);
+  const volumes = new LocalVolumes({
+    paths,
+    database: database.durable,
+    events,
+    usersOf: (name) => usersOfVolume({ store }, name),
+  });
+  const content = new ContentStore({ paths, db: database.durable });
+  const snapshots = createOverlay2({ paths, db: database.durable });
+  const images = new ImageStore({ paths, db: database.durable, content, snapshots, bunPath: options.bunPath });
+  const networks = new NetworkService({
+    paths,
+    db: database.runState,
+    instance: {
+      bridgeName: options.bridgeName,
+      tableName: options.instance,
+      ...(options.subnet ? { subnet: options.subnet } : {}),
+    },
+    helperPath: options.helperPath,
+  });
+  const cgroups = openCgroups({ onWarning: (message) => options.log("warning", message) });
+  const core: Core = {
+    options,
+    paths,
+    store,
+    events,
+    volumes,
+    images,
+    content,
+    snapshots,
+    networks,
+    cgroups,
+    database: database.durable,
+    containers: new LiveContainers(store),
+  };
+  await recover(core);
+  restartAfterRecovery(core);
+  return compose(core, database);
+}
+
+function compose(core: Core, database: Disposable): Engine {
+  const executor = new StepExecutor(core);
+  const images = new EngineImages(core);
+  return {
+    containers: new Containers(core),
+    execs: new Execs(core),
+    images,
+    volumes: core.volumes,
+    networks: new EngineNetworks(core),
+    system: new EngineSystem(core),
+    build: (request: BuildRequest) =>
+      build(request, {
+        images: core.images,
+        snapshots: core.snapshots,
+        executor,
+        paths: core.paths,
+        db: core.database,
+      }),
+    async pruneBuildCache() {
+      // The classic builder's cache is its untagged images.
+      const { deleted, spaceReclaimed } = await images.prune(new Map([["dangling", ["true"]]]));
+      return { deleted: deleted.flatMap((item) => ("Deleted" in item ? [item.Deleted] : [])), spaceReclaimed };
+    },
+    async [Symbol.asyncDispose]() {
+      for (const container of core.containers.all()) {
+        clearTimeout(container.restartTimer);
+        container.monitor?.close();
+      }
+      const idle = core.store.all().every((record) => record.state.phase !== "running");
+      await core.networks.close({ removeAll: idle });
+      database[Symbol.dispose]();
+    },
+  };
+}
