@@ -75,7 +75,7 @@ function refuse(message: string): never {
 
 /**
  * cpu.weight (1–10000, 100 by default) for v1 shares (2–262144, 1024 by default): the quadratic curve through both ends and both
- * defaults that runc 1.3.2 and crun 1.23 use. The line they used before turned the default of 1024 into 39.
+ * defaults that runc uses from 1.3.2 on. The line that it drew before turned the default of 1024 into 39.
  */
 export function cpuWeight(shares: number): number {
   if (shares <= 2) return 1;
