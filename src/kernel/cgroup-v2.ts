@@ -114,30 +114,29 @@ export class CgroupV2 implements CgroupPart {
 
   /** Enables the controllers for the children of a group, from the root down, since a group can only pass on what it got. */
   private handDownTo(directory: string): void {
-    if (directory.length < this.root.length) return;
     const file = join(directory, "cgroup.subtree_control");
-    let present = readControl(file);
-    if (present === undefined || this.lacking(present).length > 0) {
-      if (directory !== this.root) this.handDownTo(dirname(directory));
-      if (present === undefined) makeGroup(directory);
-      present ??= "";
-      for (const controller of this.lacking(present)) this.enable(directory, controller);
+    let present = words(readControl(file));
+    if (present !== undefined && this.handedDown.every((name) => present?.includes(name))) return;
+    if (directory !== this.root) this.handDownTo(dirname(directory));
+    if (present === undefined) makeGroup(directory);
+    present ??= [];
+    const given = words(readControl(join(directory, "cgroup.controllers"))) ?? [];
+    const lacking = this.handedDown.filter((name) => !present.includes(name));
+    for (const name of lacking.filter((one) => !given.includes(one))) {
+      this.warn(`The control group "${directory}" has no ${name} controller to hand down`);
     }
+    const enabled = lacking.filter((name) => given.includes(name));
+    if (enabled.length > 0) this.enable(directory, enabled);
   }
 
-  private lacking(present: string): string[] {
-    const names = present.split(" ");
-    return this.handedDown.filter((name) => !names.includes(name));
-  }
-
-  private enable(directory: string, controller: string): void {
+  private enable(directory: string, names: readonly string[]): void {
     try {
-      writeControl(join(directory, "cgroup.subtree_control"), `+${controller}`);
+      // All in one write: with cpu and pids alone a group that holds processes would become threaded, and its children unusable.
+      writeControl(join(directory, "cgroup.subtree_control"), names.map((name) => `+${name}`).join(" "));
     } catch (error) {
-      // ENOENT: the group was not given it. EBUSY: it holds processes, and only the root may hold both.
-      if (!isErrno(error, "ENOENT", "EBUSY", "ENOTSUP")) throw error;
-      const reason = isErrno(error, "EBUSY") ? "it holds processes itself" : "its parent does not hand it down";
-      this.warn(`The control group "${directory}" cannot hand down the ${controller} controller: ${reason}`);
+      // Only the root may both hold processes and limit its children.
+      if (!isErrno(error, "EBUSY", "ENOTSUP")) throw error;
+      this.warn(`The control group "${directory}" cannot hand down ${names.join(", ")}: it holds processes itself`);
     }
   }
 
@@ -152,6 +151,10 @@ export class CgroupV2 implements CgroupPart {
     if (memory) writeControl(join(directory, "memory.max"), memory > 0 ? String(memory) : "max");
     if (memoryReservation) writeControl(join(directory, "memory.low"), String(memoryReservation));
   }
+}
+
+function words(text: string | undefined): string[] | undefined {
+  return text?.split(" ").filter(Boolean);
 }
 
 /** v2 limits swap alone: Docker's sum less the memory. Undefined: nothing is asked. */
