@@ -72,6 +72,8 @@ function cleanPath(path: string): string {
 }
 
 function translate(pattern: string): string {
+  // At the beginning and before plain characters `**` is any text, not only directories: `**.md`.
+  if (/^\*\*[^/*?[\]\\][^*?[\]\\]*$/.test(pattern)) return `.*${Array.from(pattern.slice(2), literal).join("")}`;
   let source = "";
   const tokens = /\*\*\/?|\*|\?|\\(.)|\[(\^?)((?:\\.|[^\]\\])+)\]|(.)/gsuy;
   for (;;) {
@@ -103,7 +105,7 @@ function characterClass(members: string, negated: boolean): string {
     const from = literal(low.replace(/^\\/, ""));
     return high === undefined ? from : `${from}-${literal(high.replace(/^\\/, ""))}`;
   });
-  return negated ? `[^/${inside.join("")}]` : `(?!/)[${inside.join("")}]`;
+  return `[${negated ? "^" : ""}${inside.join("")}]`;
 }
 
 function literal(character: string): string {

@@ -106,7 +106,12 @@ export interface ListInstruction extends InstructionBase {
 }
 
 export interface TextInstruction extends InstructionBase {
-  readonly kind: "WORKDIR" | "USER" | "STOPSIGNAL" | "MAINTAINER";
+  readonly kind: "USER" | "STOPSIGNAL" | "MAINTAINER";
+  readonly value: string;
+}
+
+export interface WorkdirInstruction extends InstructionBase {
+  readonly kind: "WORKDIR";
   readonly value: string;
 }
 
@@ -122,7 +127,8 @@ export type Instruction =
   | HealthcheckInstruction
   | OnbuildInstruction
   | ListInstruction
-  | TextInstruction;
+  | TextInstruction
+  | WorkdirInstruction;
 
 export const instructionNames = [
   "ADD",

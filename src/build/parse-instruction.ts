@@ -116,11 +116,11 @@ function parseKind(scope: Scope, surroundings: ParseSurroundings): Instruction {
     case "VOLUME":
       return { ...base, kind: name, values: parseVolumes(scope) };
     case "WORKDIR":
+      return { ...base, kind: name, value: exactlyOne(scope) };
     case "USER":
     case "STOPSIGNAL":
     case "MAINTAINER":
-      if (input.text === "") throw new DockerfileFault(`${name} requires exactly one argument`, position);
-      return { ...base, kind: name, value: input.text };
+      return { ...base, kind: name, value: exactlyOne(scope) };
     case "ONBUILD":
       throw new Error("ONBUILD is parsed with the line that it holds");
   }
@@ -129,6 +129,11 @@ function parseKind(scope: Scope, surroundings: ParseSurroundings): Instruction {
 function atLeastOne(scope: Scope, values: string[]): string[] {
   if (values.length === 0) throw new DockerfileFault(`${scope.name} requires at least one argument`, scope.position);
   return values;
+}
+
+function exactlyOne({ name, input, position }: Scope): string {
+  if (input.text === "") throw new DockerfileFault(`${name} requires exactly one argument`, position);
+  return input.text;
 }
 
 function parseFrom({ input, flags }: Scope): { image: string; platform?: string; name?: string } {

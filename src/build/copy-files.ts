@@ -1,0 +1,260 @@
+// Writes into a root that an image may have prepared: every name is resolved inside it, and what lies at a destination is
+// replaced by Docker's rules (a directory merges into a directory; anything else gives way).
+import { write } from "node:fs";
+import { posix } from "node:path";
+import { promisify } from "node:util";
+import { EngineError } from "../common/index.ts";
+import {
+  SystemError,
+  chmodAt,
+  chmodFd,
+  chownAt,
+  chownFd,
+  closeFd,
+  compareNames,
+  errnoNumber,
+  linkAt,
+  mkdirAt,
+  mknodAt,
+  openAt,
+  openFlags,
+  openInRoot,
+  readDirectory,
+  readLinkAt,
+  readXattr,
+  removeTreeAt,
+  setTimesAt,
+  setTimesFd,
+  statAt,
+  symlinkAt,
+  trySetXattr,
+  tryOpenInRoot,
+  type FileStat,
+} from "../kernel/index.ts";
+import { readDescriptor } from "./source-tree.ts";
+
+const writeAsync = promisify(write);
+
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface CopyOptions {
+  /** Undefined keeps the owner of each file. */
+  readonly owner: Owner | undefined;
+  /** Undefined keeps the mode of each file. */
+  readonly mode: number | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** A place in the destination root: an open directory, and its path there. */
+interface Place {
+  readonly fd: number;
+  readonly path: string;
+}
+
+/** Copies into one root. Hard links among the files it copies stay hard links. */
+export class FileCopier {
+  readonly #links = new Map<string, { directory: string; name: string }>();
+
+  constructor(
+    readonly rootFd: number,
+    readonly options: CopyOptions,
+  ) {}
+
+  /** The contents of a source directory into `destination`, which is made when missing. */
+  async copyDirectory(sourceFd: number, destination: string): Promise<void> {
+    const fd = makeDirectories(this.rootFd, destination, this.options.owner);
+    try {
+      await this.#copyContents(sourceFd, { fd, path: destination });
+    } finally {
+      closeFd(fd);
+    }
+  }
+
+  /** One file, open for reading, to be `destination`; its folder is made when missing. */
+  async copyFile(sourceFd: number, stat: FileStat, destination: string): Promise<void> {
+    await this.#into(destination, async (place, name) => this.#writeFile(sourceFd, stat, { place, name }));
+  }
+
+  /** Text of a heredoc. */
+  async writeText(text: string, destination: string): Promise<void> {
+    await this.#into(destination, async ({ fd }, name) => {
+      makeRoom(fd, name, { keepDirectory: false });
+      const file = openAt(fd, name, { flags: openFlags.writeOnly | openFlags.create | openFlags.exclusive, mode: 0o600 });
+      try {
+        await writeAll(file, Buffer.from(text));
+        chownFd(file, this.options.owner ?? { uid: 0, gid: 0 });
+        chmodFd(file, this.options.mode ?? 0o644);
+      } finally {
+        closeFd(file);
+      }
+    });
+  }
+
+  async #into(destination: string, action: (place: Place, name: string) => Promise<void>): Promise<void> {
+    const path = posix.dirname(destination);
+    const fd = makeDirectories(this.rootFd, path, this.options.owner);
+    try {
+      await action({ fd, path }, posix.basename(destination));
+    } finally {
+      closeFd(fd);
+    }
+  }
+
+  async #copyContents(sourceFd: number, place: Place): Promise<void> {
+    for (const name of readDirectory(sourceFd).toSorted(compareNames)) {
+      this.options.signal?.throwIfAborted();
+      await this.#copyEntry(sourceFd, name, place);
+    }
+  }
+
+  async #copyEntry(sourceFd: number, name: string, place: Place): Promise<void> {
+    const stat = statAt(sourceFd, name);
+    if (!stat) throw new EngineError("conflict", `"${name}" was removed while it was copied`);
+    switch (stat.type) {
+      case "directory":
+        return this.#copySubdirectory(sourceFd, name, { place, stat });
+      case "file": {
+        const fd = openAt(sourceFd, name, { flags: openFlags.readOnly });
+        try {
+          return await this.#writeFile(fd, stat, { place, name });
+        } finally {
+          closeFd(fd);
+        }
+      }
+      case "symlink":
+        makeRoom(place.fd, name, { keepDirectory: false });
+        symlinkAt(readLinkAt(sourceFd, name), place.fd, name);
+        return this.#finishEntry(stat, { place, name });
+      case "character":
+      case "block":
+      case "fifo":
+        return this.#copyNode(stat, stat.type, { place, name });
+      case "socket":
+        // A socket means nothing without the process that listens; no archive carries one either.
+        return;
+    }
+  }
+
+  async #copySubdirectory(sourceFd: number, name: string, { place, stat }: { place: Place; stat: FileStat }): Promise<void> {
+    makeRoom(place.fd, name, { keepDirectory: true });
+    mkdirAt(place.fd, name, 0o700);
+    const from = openAt(sourceFd, name, { flags: openFlags.directory });
+    try {
+      const to = openAt(place.fd, name, { flags: openFlags.directory });
+      try {
+        await this.#copyContents(from, { fd: to, path: posix.join(place.path, name) });
+        chownFd(to, this.options.owner ?? stat);
+        chmodFd(to, this.options.mode ?? stat.mode);
+        setTimesFd(to, stat.mtimeNs);
+      } finally {
+        closeFd(to);
+      }
+    } finally {
+      closeFd(from);
+    }
+  }
+
+  async #writeFile(sourceFd: number, stat: FileStat, { place, name }: { place: Place; name: string }): Promise<void> {
+    makeRoom(place.fd, name, { keepDirectory: false });
+    if (stat.links > 1 && this.#linkAgain(stat, { place, name })) return;
+    const file = openAt(place.fd, name, { flags: openFlags.writeOnly | openFlags.create | openFlags.exclusive, mode: 0o600 });
+    try {
+      for await (const chunk of readDescriptor(sourceFd)) {
+        this.options.signal?.throwIfAborted();
+        await writeAll(file, chunk);
+      }
+      // chown clears set-user-ID and capabilities, so both are given after it.
+      chownFd(file, this.options.owner ?? stat);
+      chmodFd(file, this.options.mode ?? stat.mode);
+      copyCapability(sourceFd, file);
+      setTimesFd(file, stat.mtimeNs);
+    } finally {
+      closeFd(file);
+    }
+  }
+
+  #linkAgain(stat: FileStat, { place, name }: { place: Place; name: string }): boolean {
+    const first = this.#links.get(stat.identity);
+    if (!first) {
+      this.#links.set(stat.identity, { directory: place.path, name });
+      return false;
+    }
+    const fd = openInRoot(this.rootFd, first.directory, { flags: openFlags.directory });
+    try {
+      if (statAt(fd, first.name)?.type !== "file") return false;
+      linkAt(fd, first.name, place.fd, name);
+      return true;
+    } finally {
+      closeFd(fd);
+    }
+  }
+
+  #copyNode(stat: FileStat, type: "character" | "block" | "fifo", { place, name }: { place: Place; name: string }): void {
+    if (type === "character" && stat.rdevMajor === 0 && stat.rdevMinor === 0) {
+      throw new EngineError("invalidArgument", `"${name}" is a character device 0:0, which would hide a file of the image`);
+    }
+    makeRoom(place.fd, name, { keepDirectory: false });
+    mknodAt(place.fd, name, { type, mode: stat.mode, major: stat.rdevMajor, minor: stat.rdevMinor });
+    this.#finishEntry(stat, { place, name });
+    chmodAt(place.fd, name, this.options.mode ?? stat.mode);
+  }
+
+  #finishEntry(stat: FileStat, { place, name }: { place: Place; name: string }): void {
+    chownAt(place.fd, name, this.options.owner ?? stat);
+    setTimesAt(place.fd, name, stat.mtimeNs);
+  }
+}
+
+function makeRoom(directoryFd: number, name: string, options: { keepDirectory: boolean }): void {
+  const present = statAt(directoryFd, name);
+  if (!present || (options.keepDirectory && present.type === "directory")) return;
+  removeTreeAt(directoryFd, name);
+}
+
+function copyCapability(from: number, to: number): void {
+  const capability = readXattr(from, "security.capability");
+  if (capability) trySetXattr(to, "security.capability", capability);
+}
+
+async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    const { bytesWritten } = await writeAsync(fd, bytes, done, bytes.length - done);
+    done += bytesWritten;
+  }
+}
+
+/**
+ * Opens a directory inside the root, symlinks followed inside it; what is missing is made with mode 0755 and `owner`
+ * (root's where undefined). The caller closes the descriptor.
+ */
+export function makeDirectories(rootFd: number, path: string, owner: Owner | undefined): number {
+  const parts = posix.resolve("/", path).split("/").filter((part) => part !== "");
+  let current = openInRoot(rootFd, ".", { flags: openFlags.directory });
+  for (const [index, name] of parts.entries()) {
+    const prefix = parts.slice(0, index + 1).join("/");
+    const next = tryOpenInRoot(rootFd, prefix, { flags: openFlags.directory });
+    if (next === -errnoNumber("ENOENT") && mkdirAt(current, name, 0o755)) {
+      const made = openAt(current, name, { flags: openFlags.directory });
+      chownFd(made, owner ?? { uid: 0, gid: 0 });
+      chmodFd(made, 0o755);
+      closeFd(current);
+      current = made;
+      continue;
+    }
+    closeFd(current);
+    if (next < 0) throw new SystemError("openat2", -next, `Cannot use "/${prefix}" of the image as a directory`);
+    current = next;
+  }
+  return current;
+}
+
+/** Whether `path` is a directory inside the root, symlinks followed. */
+export function isDirectoryInRoot(rootFd: number, path: string): boolean {
+  const fd = tryOpenInRoot(rootFd, path, { flags: openFlags.path | openFlags.directory });
+  if (fd < 0) return false;
+  closeFd(fd);
+  return true;
+}

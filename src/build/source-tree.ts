@@ -1,0 +1,206 @@
+// Files that COPY and ADD take: of the build's context or of another image, always looked up inside that root.
+import { createHash, type Hash } from "node:crypto";
+import { read } from "node:fs";
+import { posix } from "node:path";
+import { promisify } from "node:util";
+import { EngineError } from "../common/index.ts";
+import { matchGlob } from "../image/index.ts";
+import {
+  SystemError,
+  closeFd,
+  compareNames,
+  errnoNumber,
+  openAt,
+  openDirectory,
+  openFlags,
+  openInRoot,
+  readDirectory,
+  readLinkAt,
+  readXattr,
+  statAt,
+  statFd,
+  tryOpenInRoot,
+  type FileStat,
+} from "../kernel/index.ts";
+
+const readAsync = promisify(read);
+const chunkBytes = 1024 * 1024;
+
+/** One file or directory that an instruction names. */
+export interface Source {
+  /** Relative to the root, clean; `.` is the root itself. */
+  readonly path: string;
+  readonly type: "file" | "directory";
+  /** `file:<hex>` or `dir:<hex>`: of path, mode, owner and content, not of times. */
+  readonly digest: string;
+}
+
+/** Digests that are known already, by path; those of images outlive the build. */
+export interface DigestMemory {
+  get(path: string): string | undefined;
+  set(path: string, digest: string): void;
+}
+
+/** A root that sources come from. Dispose it to close its descriptor. */
+export class SourceTree implements Disposable {
+  readonly rootFd: number;
+  readonly #memory: DigestMemory;
+  readonly #isContext: boolean;
+
+  constructor(root: string, options: { memory?: DigestMemory; isContext: boolean }) {
+    this.rootFd = openDirectory(root);
+    this.#memory = options.memory ?? new Map<string, string>();
+    this.#isContext = options.isContext;
+  }
+
+  [Symbol.dispose](): void {
+    closeFd(this.rootFd);
+  }
+
+  /** The sources that a word names; a word with wildcards may name many or none. Docker's words in refusals. */
+  async resolve(word: string, signal: AbortSignal | undefined): Promise<Source[]> {
+    const path = relativePath(word);
+    if (!hasWildcards(path)) return [await this.#source(path, signal)];
+    const sources: Source[] = [];
+    for (const name of this.#walkNames(".")) {
+      if (matchGlob(posix.normalize(path), name)) sources.push(await this.#source(name, signal));
+    }
+    return sources;
+  }
+
+  async #source(path: string, signal: AbortSignal | undefined): Promise<Source> {
+    const stat = this.#statFollowed(path);
+    const type = stat.type === "directory" ? "directory" : "file";
+    const known = this.#memory.get(path);
+    if (known !== undefined) return { path, type, digest: known };
+    const digest = type === "directory" ? await this.#digestDirectory(path, signal) : `file:${await this.#digestFollowed(path)}`;
+    this.#memory.set(path, digest);
+    return { path, type, digest };
+  }
+
+  /** What `path` is, symlinks followed inside the root. */
+  #statFollowed(path: string): FileStat {
+    const fd = tryOpenInRoot(this.rootFd, path, { flags: openFlags.path });
+    if (fd < 0) throw this.#notThere(path, -fd);
+    try {
+      return statFd(fd);
+    } finally {
+      closeFd(fd);
+    }
+  }
+
+  #notThere(path: string, number: number): EngineError {
+    if (number === errnoNumber("ENOENT") || number === errnoNumber("ENOTDIR")) {
+      const where = this.#isContext ? "file not found in build context or excluded by .dockerignore: " : "";
+      return new EngineError("notFound", `${where}stat ${path}: file does not exist`);
+    }
+    return new SystemError("openat2", number, `Cannot look at "${path}"`);
+  }
+
+  async #digestDirectory(path: string, signal: AbortSignal | undefined): Promise<string> {
+    const digests: string[] = [];
+    if (path !== ".") digests.push(await this.#digestFollowed(path));
+    for (const name of this.#walkNames(path)) {
+      signal?.throwIfAborted();
+      digests.push(await this.#digestEntry(name));
+    }
+    return `dir:${createHash("sha256").update(digests.toSorted().join(",")).digest("hex")}`;
+  }
+
+  /** Every name below a directory in order, parents first, symlinks not followed. */
+  *#walkNames(path: string): Generator<string> {
+    const fd = openInRoot(this.rootFd, path, { flags: openFlags.directory });
+    try {
+      for (const name of readDirectory(fd).toSorted(compareNames)) {
+        const child = path === "." ? name : `${path}/${name}`;
+        yield child;
+        if (statAt(fd, name)?.type === "directory") yield* this.#walkNames(child);
+      }
+    } finally {
+      closeFd(fd);
+    }
+  }
+
+  /** A source itself, which may be a symlink: what is copied is its target. */
+  async #digestFollowed(path: string): Promise<string> {
+    const fd = openInRoot(this.rootFd, path, { flags: openFlags.path });
+    try {
+      const stat = statFd(fd);
+      const hash = hashHeader(path, stat, "");
+      if (stat.type === "file") {
+        const content = openInRoot(this.rootFd, path, { flags: openFlags.readOnly });
+        try {
+          await hashContent(hash, content);
+        } finally {
+          closeFd(content);
+        }
+      }
+      return hash.digest("hex");
+    } finally {
+      closeFd(fd);
+    }
+  }
+
+  async #digestEntry(path: string): Promise<string> {
+    const parent = openInRoot(this.rootFd, posix.dirname(path), { flags: openFlags.directory });
+    try {
+      const name = posix.basename(path);
+      const stat = statAt(parent, name);
+      if (!stat) throw new EngineError("conflict", `"${path}" was removed while it was read`);
+      const hash = hashHeader(path, stat, stat.type === "symlink" ? readLinkAt(parent, name) : "");
+      if (stat.type === "file") {
+        const fd = openAt(parent, name, { flags: openFlags.readOnly });
+        try {
+          await hashContent(hash, fd);
+        } finally {
+          closeFd(fd);
+        }
+      }
+      return hash.digest("hex");
+    } finally {
+      closeFd(parent);
+    }
+  }
+}
+
+function hashHeader(path: string, stat: FileStat, linkText: string): Hash {
+  const size = stat.type === "file" ? stat.size : 0;
+  const fields = [path, stat.type, stat.mode & 0o7777, stat.uid, stat.gid, size, linkText, stat.rdevMajor, stat.rdevMinor];
+  return createHash("sha256").update(`${JSON.stringify(fields)}\n`);
+}
+
+async function hashContent(hash: Hash, fd: number): Promise<void> {
+  const capability = readXattr(fd, "security.capability");
+  if (capability) hash.update(capability);
+  for await (const chunk of readDescriptor(fd)) hash.update(chunk);
+}
+
+/** The bytes of an open file from its beginning; the descriptor stays the caller's. Each chunk is valid until the next. */
+export async function* readDescriptor(fd: number): AsyncGenerator<Uint8Array> {
+  const buffer = Buffer.allocUnsafe(chunkBytes);
+  for (let position = 0; ; ) {
+    const { bytesRead } = await readAsync(fd, buffer, 0, buffer.length, position);
+    if (bytesRead === 0) return;
+    position += bytesRead;
+    yield buffer.subarray(0, bytesRead);
+  }
+}
+
+/** One digest for what an instruction copies, as it stands in the history. */
+export function digestOfSources(digests: readonly string[]): string {
+  const [only] = digests;
+  if (only !== undefined && digests.length === 1) return only;
+  return `multi:${createHash("sha256").update(digests.join(",")).digest("hex")}`;
+}
+
+function relativePath(word: string): string {
+  const path = posix.normalize(word.replace(/^\/+/, "").replace(/^(\.\/)+/, "") || ".");
+  if (path === ".." || path.startsWith("../")) {
+    throw new EngineError("invalidArgument", `forbidden path outside the build context: ${word} ()`);
+  }
+  return path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path;
+}
+
+function hasWildcards(path: string): boolean {
+  return /(?:^|[^\\])(?:\\\\)*[*?[]/.test(path);
+}
