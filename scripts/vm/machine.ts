@@ -18,23 +18,12 @@ export async function runMachine(options: MachineOptions): Promise<number> {
   const token = `vitrine-vm-${crypto.randomUUID()}`;
   const parameters = { ...options.parameters, "vitrine.token": token };
   const words = Object.entries(parameters).map(([key, value]) => `${key}=${value}`);
+  const append = ["console=ttyS0", "quiet", "loglevel=2", "panic=-1", "rdinit=/init", ...words].join(" ");
+  const command =
+    `qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp ${options.cpus} -m ${options.memoryMebibytes}M ` +
+    "-nodefaults -no-reboot -display none -serial stdio -monitor none";
   const machine = Bun.spawn(
-    [
-      "qemu-system-x86_64",
-      ...[
-        "-accel",
-        "tcg,thread=multi",
-        "-cpu",
-        "max",
-        "-smp",
-        String(options.cpus),
-        "-m",
-        `${options.memoryMebibytes}M`,
-      ],
-      ...["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-monitor", "none"],
-      ...["-kernel", options.kernelImage, "-initrd", options.initramfs],
-      ...["-append", ["console=ttyS0", "quiet", "loglevel=2", "panic=-1", "rdinit=/init", ...words].join(" ")],
-    ],
+    [...command.split(" "), "-kernel", options.kernelImage, "-initrd", options.initramfs, "-append", append],
     { stdin: "ignore", stdout: "pipe", stderr: "inherit" },
   );
   let isLate = false;

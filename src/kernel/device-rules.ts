@@ -30,6 +30,7 @@ export interface DevicePolicy {
 /** Bits as in the kernel's device programs (linux/bpf.h, BPF_DEVCG_ACC_*). */
 export const deviceAccess = { m: 1, r: 2, w: 4 } as const;
 export const allAccess = 7;
+const anyNumber = -1;
 
 /**
  * Applies rules in order, the last one wins. A rule for all types sets the default and forgets the exceptions, as `a` in v1's files
@@ -57,8 +58,7 @@ export const openPolicy: DevicePolicy = { defaultAllow: true, exceptions: [] };
 
 /** `c 1:3 rwm`, as v1's files and Docker's `--device-cgroup-rule` write it. */
 export function formatException({ type, major, minor, access }: DeviceException): string {
-  const number = (value: number): string => (value === -1 ? "*" : String(value));
-  return `${type} ${number(major)}:${number(minor)} ${formatAccess(access)}`;
+  return `${type} ${formatNumber(major)}:${formatNumber(minor)} ${formatAccess(access)}`;
 }
 
 /** Reads a v1 `devices.list`: `a *:* rwm`, or one exception a line to the default of denial. */
@@ -68,10 +68,17 @@ export function parseDeviceList(text: string): DevicePolicy {
     const [, type, major, minor, access] = /^([abc]) (\*|\d+):(\*|\d+) ([rwm]+)$/.exec(line) ?? [];
     if (type === "a") return openPolicy;
     if (type !== "b" && type !== "c") continue;
-    const number = (value = "*"): number => (value === "*" ? -1 : Number(value));
-    exceptions.push({ type, major: number(major), minor: number(minor), access: parseAccess(access) });
+    exceptions.push({ type, major: parseNumber(major), minor: parseNumber(minor), access: parseAccess(access) });
   }
   return { defaultAllow: false, exceptions };
+}
+
+function formatNumber(value: number): string {
+  return value === anyNumber ? "*" : String(value);
+}
+
+function parseNumber(text = "*"): number {
+  return text === "*" ? anyNumber : Number(text);
 }
 
 function toException(rule: DeviceRule, type: string): DeviceException {
@@ -136,12 +143,18 @@ function sameDevice(a: DeviceException, b: DeviceException): boolean {
 
 /** Whether some device is named by both. */
 function meets(a: DeviceException, b: DeviceException): boolean {
-  const numbers = (x: number, y: number): boolean => x === -1 || y === -1 || x === y;
-  return a.type === b.type && numbers(a.major, b.major) && numbers(a.minor, b.minor);
+  return a.type === b.type && isEither(a.major, b.major) && isEither(a.minor, b.minor);
 }
 
 /** Whether every device of `narrow` is one of `wide`. */
 function covers(wide: DeviceException, narrow: DeviceException): boolean {
-  const numbers = (x: number, y: number): boolean => x === -1 || x === y;
-  return wide.type === narrow.type && numbers(wide.major, narrow.major) && numbers(wide.minor, narrow.minor);
+  return wide.type === narrow.type && includes(wide.major, narrow.major) && includes(wide.minor, narrow.minor);
+}
+
+function includes(wide: number, narrow: number): boolean {
+  return wide === anyNumber || wide === narrow;
+}
+
+function isEither(a: number, b: number): boolean {
+  return includes(a, b) || includes(b, a);
 }
