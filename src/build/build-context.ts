@@ -15,7 +15,7 @@ import {
   tryOpenInRoot,
   tryUnlinkAt,
 } from "../kernel/index.ts";
-import { parseIgnoreFile, type IgnoreRules } from "./ignore.ts";
+import { parseIgnoreFile, type IgnoreRules } from "../spec/index.ts";
 import { dockerfileLimits } from "./source-lines.ts";
 
 /** What a build's context may hold once it is unpacked. */

@@ -19,7 +19,7 @@ export class MountedSnapshot implements AsyncDisposable {
 
   static async create(snapshots: Snapshotter, parent: string | undefined): Promise<MountedSnapshot> {
     const key = newId();
-    await snapshots.prepare(key, parent);
+    await snapshots.prepare(key, parent, { hostFiles: false });
     try {
       for (const request of snapshots.mounts(key)) mount(request);
     } catch (error) {

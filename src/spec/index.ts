@@ -7,3 +7,4 @@ export * from "./oci-runtime.ts";
 export * from "./plan.ts";
 export * from "./process.ts";
 export * from "./reference.ts";
+export { createIgnoreRules, parseIgnoreFile, type IgnoreRules } from "./dockerignore.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { createIgnoreRules, parseIgnoreFile } from "../../../src/build/index.ts";
+import { createIgnoreRules, parseIgnoreFile } from "../../../src/spec/index.ts";
 
 // rules (one a line of the file), path, ignored
 const table: [rules: string, path: string, ignored: boolean][] = [

@@ -1,7 +1,6 @@
 // .dockerignore as its reference defines it ("build context", ".dockerignore files"): Go's filepath.Match, `**`, and `!`.
 import { posix } from "node:path";
 import { EngineError } from "../common/index.ts";
-import { trimSpace } from "./characters.ts";
 
 export interface IgnoreRules {
   /** Whether a path of the context, relative and with slashes, stays out of it. */
@@ -45,6 +44,11 @@ export function createIgnoreRules(patterns: readonly string[]): IgnoreRules {
       return ignored;
     },
   };
+}
+
+/** Go's strings.TrimSpace: JavaScript's trim would take a byte-order mark and leave U+0085. */
+function trimSpace(text: string): string {
+  return text.replace(/^[\t\n\v\f\r \u0085\p{Z}]+|[\t\n\v\f\r \u0085\p{Z}]+$/gu, "");
 }
 
 function withParents(path: string): string[] {
