@@ -90,7 +90,7 @@ function variable(text: string, lookup: Lookup): Piece {
 
 /** `a=b c="d e"` into pairs; quotes around either side are removed. Blanks within quotes belong to the word. */
 export function splitPairs(text: string, options: { instruction: string; lookup: Lookup }): [string, string][] {
-  const raw = text.match(/(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\])+/gs) ?? [];
+  const raw = text.match(/(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|\S)+/gs) ?? [];
   return raw.map((word) => {
     const equals = word.indexOf("=");
     if (equals === -1) throw invalid(`Syntax error - can't find = in "${word}". Must be of the form: name=value`);

@@ -13,8 +13,15 @@ export async function collectImages(services: ImageServices): Promise<{ deleted:
   // A chain at a time from its top: a layer with children is refused, and its chain is visited again from each child.
   for (const top of topsOf(layers)) {
     if (!services.snapshots.layer(top.chainId)) continue;
-    const chain = services.snapshots.chain(top.chainId).map((layer) => layer.chainId);
-    deleted.push(...(await releaseLayers(services, chain)));
+    const chain = services.snapshots.chain(top.chainId);
+    const kept = chain.findIndex((layer) => !services.holds.isLeftover(layer));
+    const leftovers = kept === -1 ? chain : chain.slice(0, kept);
+    deleted.push(
+      ...(await releaseLayers(
+        services,
+        leftovers.map((layer) => layer.chainId),
+      )),
+    );
   }
   const blobs = await collectBlobs(services);
   const layerBytes = deleted.reduce((sum, chainId) => sum + (sizes.get(chainId) ?? 0), 0);

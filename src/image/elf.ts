@@ -53,6 +53,7 @@ class ElfReader {
     if (header.byteLength < 52 || header.getUint32(0) !== 0x7f454c46) return undefined;
     this.#bits = header.getUint8(4) === 1 ? 32 : 64;
     this.#littleEndian = header.getUint8(5) === 1;
+    if (this.#bits === 64 && header.byteLength < 64) throw this.#broken("it is cut short");
     const machine = header.getUint16(18, this.#littleEndian);
     const segments = this.#segments(header);
     const interpreter = segments.find((segment) => segment.type === programType.interpreter);

@@ -155,7 +155,10 @@ export class ImageStore {
     return this.#embedded.ensure(familiarName(parsed));
   }
 
-  /** Blobs that nothing names and layers that no image, child, snapshot or hold needs go. */
+  /**
+   * Blobs that nothing names go, and layers that no image, layer, snapshot or hold needs: of removed images, and of a former
+   * engine that was killed. Worth a call at start and after containers were removed.
+   */
   async collect(): Promise<{ deleted: string[]; spaceReclaimed: number }> {
     return collectImages(this.#services);
   }

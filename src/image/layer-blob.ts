@@ -66,7 +66,7 @@ export async function layerTarSize(services: ImageServices, layer: Layer): Promi
   const known = table.tarSize(layer.diffId);
   if (known !== undefined) return known;
   const blob = table.blobOf(layer.diffId);
-  if (blob?.digest === layer.diffId && content.has(blob.digest)) return content.sizeOf(blob.digest);
+  if (blob && blob.digest === layer.diffId && content.has(blob.digest)) return content.sizeOf(blob.digest);
   const { digest, sizeBytes } = await measure(rawLayerTar(services, layer));
   if (digest !== layer.diffId) throw changedLayer(layer, digest);
   table.putTarSize(layer.diffId, sizeBytes);

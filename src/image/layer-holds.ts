@@ -1,4 +1,4 @@
-import type { Snapshotter } from "../snapshot/index.ts";
+import type { Layer, Snapshotter } from "../snapshot/index.ts";
 
 /** Keeps layers for as long as it is not disposed. */
 export interface LayerHold extends Disposable {
@@ -10,6 +10,8 @@ export interface LayerHold extends Disposable {
 export class LayerHolds {
   readonly #live = new Set<{ purpose: string; chainIds: Set<string> }>();
   readonly #snapshots: Snapshotter;
+  readonly #startedAt = Date.now();
+  readonly #letGo = new Set<string>();
 
   constructor(snapshots: Snapshotter) {
     this.#snapshots = snapshots;
@@ -24,6 +26,19 @@ export class LayerHolds {
       },
       [Symbol.dispose]: () => void this.#live.delete(entry),
     };
+  }
+
+  /** Says of layers that the image which named them is gone. */
+  letGo(chainIds: readonly string[]): void {
+    for (const chainId of chainIds) this.#letGo.add(chainId);
+  }
+
+  /**
+   * Whether a layer that no image names is a leftover: of before this engine's start, or of a removed image. Another may have
+   * been made a moment ago for an image to come.
+   */
+  isLeftover(layer: Layer): boolean {
+    return this.#letGo.has(layer.chainId) || Date.parse(layer.createdAt) < this.#startedAt;
   }
 
   /** Whether any work is going on at all. */

@@ -8,6 +8,7 @@ import type { ImageServices } from "./image-record.ts";
 export async function releaseLayers(services: ImageServices, chainIds: readonly string[]): Promise<string[]> {
   const { snapshots, table, holds } = services;
   const removed: string[] = [];
+  holds.letGo(chainIds);
   for (const chainId of chainIds) {
     // Asked anew for each, since the removal before it was a wait.
     if (!snapshots.layer(chainId) || table.chainIds().has(chainId) || holds.chainIds().has(chainId)) continue;

@@ -1,4 +1,4 @@
-import { packEntries, type TarEntry, type TarHeader } from "../archive/index.ts";
+import { packEntries, tarHeader, type TarEntry } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
 import type { Layer } from "../snapshot/index.ts";
 import { familiarString, mediaTypes, parseReference, repositoryName, type Descriptor, type Manifest } from "../spec/index.ts";
@@ -29,7 +29,15 @@ export async function saveImages(
 
 async function* stream(services: ImageServices, selected: readonly Selected[]): AsyncGenerator<Uint8Array> {
   using hold = services.holds.hold("save");
-  for (const { image } of selected) hold.add(image.chainId);
+  using lease = services.content.lease("save");
+  for (const { image } of selected) {
+    hold.add(image.chainId);
+    lease.add(image.id);
+    for (const { diffId } of image.layers) {
+      const blob = services.table.blobOf(diffId);
+      if (blob) lease.add(blob.digest);
+    }
+  }
   yield* packEntries(members(services, selected));
 }
 
@@ -61,10 +69,11 @@ function tagsMeant(services: ImageServices, text: string): { imageId: string; re
   return tags.filter((stored) => stored.tag === reference.tag);
 }
 
+/** Times are zero, so that the same images give the same archive. */
 async function* members(services: ImageServices, selected: readonly Selected[]): AsyncGenerator<TarEntry> {
   const written = new Set<string>();
-  yield directory("blobs/");
-  yield directory("blobs/sha256/");
+  yield directory("blobs");
+  yield directory("blobs/sha256");
   const manifests: { selected: Selected; manifest: Descriptor; layers: Descriptor[] }[] = [];
   for (const entry of selected) {
     const layers: Descriptor[] = [];
@@ -150,38 +159,19 @@ function isNew(written: Set<string>, digest: string): boolean {
 }
 
 function layerMember(services: ImageServices, { layer, size }: { layer: Layer; size: number }): TarEntry {
-  return { header: header(blobName(layer.diffId), { size }), body: layerTar(services, layer) };
+  return { header: tarHeader({ name: blobName(layer.diffId), type: "file", size }), body: layerTar(services, layer) };
 }
 
 function directory(name: string): TarEntry {
-  return { header: { ...header(name, { size: 0 }), type: "directory", mode: 0o755 }, body: chunks() };
+  return { header: tarHeader({ name, type: "directory", mode: 0o755 }), body: chunks() };
 }
 
 function file(name: string, bytes: Uint8Array): TarEntry {
-  return { header: header(name, { size: bytes.length }), body: chunks(bytes) };
+  return { header: tarHeader({ name, type: "file", size: bytes.length }), body: chunks(bytes) };
 }
 
 async function* chunks(...parts: Uint8Array[]): AsyncGenerator<Uint8Array> {
   yield* parts;
-}
-
-/** Times are zero, so that the same images give the same archive. */
-function header(name: string, { size }: { size: number }): TarHeader {
-  return {
-    name,
-    type: "file",
-    mode: 0o644,
-    uid: 0,
-    gid: 0,
-    size,
-    mtimeNs: 0n,
-    linkName: "",
-    major: 0,
-    minor: 0,
-    userName: "",
-    groupName: "",
-    xattrs: new Map(),
-  };
 }
 
 function blobName(digest: string): string {
