@@ -1,0 +1,2 @@
+export { runCli } from "./run-cli.ts";
+export { startDaemonIfNeeded } from "./start-daemon.ts";
