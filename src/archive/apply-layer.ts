@@ -14,7 +14,7 @@ import {
   type FileStat,
 } from "../kernel/index.ts";
 import { breathe } from "./breathe.ts";
-import { splitPath } from "./member-path.ts";
+import { joinPath, splitPath } from "./member-path.ts";
 import { tarError, type TarHeader } from "./tar-header.ts";
 import { TarParser, type TarLimits } from "./tar-parser.ts";
 import { TreeWriter, type Place } from "./tree-writer.ts";
@@ -31,6 +31,15 @@ export interface AppliedLayer {
   readonly impliedDirectories: string[];
 }
 
+export interface ApplyOptions {
+  readonly limits?: Partial<TarLimits>;
+  /**
+   * Whether the layers below have this path. A whiteout of nothing is then left out: the kernel would list it as a file that
+   * cannot be looked at, where no layer above has the directory. Without it every whiteout is made.
+   */
+  readonly isBelow?: (path: string) => boolean;
+}
+
 /**
  * Unpacks an uncompressed layer into an empty directory. `.wh.x` becomes a character device 0:0, `.wh..wh..opq` the attribute
  * trusted.overlay.opaque; metadata of old aufs hosts is dropped. The whole source is read. Throws `invalidArgument` for an
@@ -39,10 +48,10 @@ export interface AppliedLayer {
 export async function applyLayer(
   tar: AsyncIterable<Uint8Array>,
   directory: string,
-  options: { limits?: Partial<TarLimits> } = {},
+  options: ApplyOptions = {},
 ): Promise<AppliedLayer> {
   const rootFd = openDirectory(directory);
-  using writer = new LayerWriter(rootFd);
+  using writer = new LayerWriter(rootFd, options.isBelow ?? (() => true));
   try {
     const parser = new TarParser(writer, options.limits);
     for await (const chunk of tar) {
@@ -53,7 +62,7 @@ export async function applyLayer(
     writer.finish();
     const implied = writer.impliedDirectories;
     return {
-      sizeBytes: writer.replaced ? treeSize(directory) : writer.sizeBytes,
+      sizeBytes: writer.replaced ? await treeSize(directory) : writer.sizeBytes,
       impliedDirectories: writer.rootListed ? implied : ["", ...implied],
     };
   } finally {
@@ -70,8 +79,11 @@ class LayerWriter extends TreeWriter {
   /** Files of `.wh..wh.plnk` wait here under a name that no archive can guess, until their links were made. */
   #parking: string | undefined;
 
-  constructor(rootFd: number) {
+  readonly #isBelow: (path: string) => boolean;
+
+  constructor(rootFd: number, isBelow: (path: string) => boolean) {
     super({ rootFd, base: "" });
+    this.#isBelow = isBelow;
   }
 
   protected override place(header: TarHeader, path: string): void {
@@ -132,6 +144,7 @@ class LayerWriter extends TreeWriter {
 
   #placeWhiteout(parent: string, name: string): void {
     if (name === "" || name === "." || name === "..") throw tarError(`a whiteout of "${name}" deletes no file`);
+    if (!this.#isBelow(joinPath(parent, name))) return;
     const parentFd = this.parents.open(parent);
     const present = statAt(parentFd, name);
     if (!present) mknodAt(parentFd, name, { type: "character", mode: 0, major: 0, minor: 0 });

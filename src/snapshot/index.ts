@@ -1,0 +1,5 @@
+export { createOverlay2 } from "./overlay2.ts";
+export { chainIdOf } from "./chain-id.ts";
+export { maxLayers } from "./overlay2-layout.ts";
+export { Trash } from "./trash.ts";
+export type { Change, Layer, Snapshotter } from "./snapshotter.ts";

@@ -1,0 +1,137 @@
+import type { Database } from "bun:sqlite";
+import type { Layer } from "./snapshotter.ts";
+
+interface LayerRow {
+  chain_id: string;
+  diff_id: string;
+  parent: string | null;
+  directory_id: string;
+  size: number;
+  created_at: string;
+}
+
+/** An active snapshot. `init`: whether it has an init layer. */
+export interface SnapshotRecord {
+  readonly key: string;
+  readonly parent: string | undefined;
+  readonly init: boolean;
+}
+
+interface SnapshotRow {
+  key: string;
+  parent: string | null;
+  init: number;
+}
+
+/** The tables of this room. A directory that no record names is rubbish. */
+export class SnapshotRecords {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+    db.run(
+      `CREATE TABLE IF NOT EXISTS layers (
+         chain_id TEXT PRIMARY KEY, diff_id TEXT NOT NULL, parent TEXT REFERENCES layers (chain_id),
+         directory_id TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, created_at TEXT NOT NULL
+       ) STRICT`,
+    );
+    db.run("CREATE INDEX IF NOT EXISTS layers_parent ON layers (parent)");
+    db.run(
+      `CREATE TABLE IF NOT EXISTS snapshots (
+         key TEXT PRIMARY KEY, parent TEXT REFERENCES layers (chain_id), init INTEGER NOT NULL, created_at TEXT NOT NULL
+       ) STRICT`,
+    );
+  }
+
+  layer(chainId: string): Layer | undefined {
+    const row = this.#db.query<LayerRow, [string]>("SELECT * FROM layers WHERE chain_id = ?").get(chainId);
+    return row ? toLayer(row) : undefined;
+  }
+
+  layers(): Layer[] {
+    return this.#db.query<LayerRow, []>("SELECT * FROM layers ORDER BY created_at, chain_id").all().map(toLayer);
+  }
+
+  /** Top first; empty for an unknown chainID. */
+  chain(chainId: string): Layer[] {
+    return this.#db
+      .query<LayerRow, [string]>(
+        `WITH RECURSIVE below (chain_id, depth) AS (
+           SELECT ?, 0 UNION ALL
+           SELECT layers.parent, depth + 1 FROM layers JOIN below USING (chain_id) WHERE layers.parent IS NOT NULL
+         ) SELECT layers.* FROM below JOIN layers USING (chain_id) ORDER BY depth`,
+      )
+      .all(chainId)
+      .map(toLayer);
+  }
+
+  /** Adds a layer; with `instead` the snapshot it was made of goes in the same transaction. */
+  addLayer(layer: Layer, instead?: string): void {
+    this.#db.transaction(() => {
+      this.#db.run("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?)", [
+        layer.chainId,
+        layer.diffId,
+        layer.parent ?? null,
+        layer.directoryId,
+        layer.sizeBytes,
+        layer.createdAt,
+      ]);
+      if (instead !== undefined) this.removeSnapshot(instead);
+    })();
+  }
+
+  removeLayer(chainId: string): void {
+    this.#db.run("DELETE FROM layers WHERE chain_id = ?", [chainId]);
+  }
+
+  /** A layer or snapshot that stands on this layer, for an error message. */
+  dependant(chainId: string): string | undefined {
+    const child = this.#db
+      .query<{ name: string }, [string, string]>(
+        `SELECT 'layer ' || chain_id AS name FROM layers WHERE parent = ?
+         UNION ALL SELECT 'snapshot ' || key FROM snapshots WHERE parent = ? LIMIT 1`,
+      )
+      .get(chainId, chainId);
+    return child?.name;
+  }
+
+  snapshot(key: string): SnapshotRecord | undefined {
+    const row = this.#db.query<SnapshotRow, [string]>("SELECT key, parent, init FROM snapshots WHERE key = ?").get(key);
+    return row ? toSnapshot(row) : undefined;
+  }
+
+  snapshots(): SnapshotRecord[] {
+    return this.#db
+      .query<SnapshotRow, []>("SELECT key, parent, init FROM snapshots ORDER BY key")
+      .all()
+      .map(toSnapshot);
+  }
+
+  addSnapshot(record: SnapshotRecord): void {
+    this.#db.run("INSERT INTO snapshots VALUES (?, ?, ?, ?)", [
+      record.key,
+      record.parent ?? null,
+      record.init ? 1 : 0,
+      new Date().toISOString(),
+    ]);
+  }
+
+  removeSnapshot(key: string): void {
+    this.#db.run("DELETE FROM snapshots WHERE key = ?", [key]);
+  }
+}
+
+function toLayer(row: LayerRow): Layer {
+  return {
+    chainId: row.chain_id,
+    diffId: row.diff_id,
+    parent: row.parent ?? undefined,
+    directoryId: row.directory_id,
+    sizeBytes: row.size,
+    createdAt: row.created_at,
+  };
+}
+
+function toSnapshot(row: SnapshotRow): SnapshotRecord {
+  return { key: row.key, parent: row.parent ?? undefined, init: row.init !== 0 };
+}
