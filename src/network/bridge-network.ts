@@ -1,5 +1,5 @@
 // The bridge driver: what one engine owns in the host's network namespace, and the way of one container into it.
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { EngineError } from "../common/index.ts";
 import { Conntrack, NftBatch, Nftables, RouteSocket, SystemError, nftFamily, type Link } from "../kernel/index.ts";
 import type { EndpointRecord, EndpointStore, NetworkRecord } from "./endpoint-store.ts";
@@ -39,6 +39,9 @@ const networkName = "bridge";
 const watchIntervalMs = 2000;
 /** The old filter tells nothing of changes, and asking it starts a program. */
 const legacyEveryTicks = 15;
+const drainDelayMs = 20;
+/** From here on the kernel filters, with one walk of its table an address and direction; below it one walk serves all. */
+const manyConnections = 2000;
 const standardMtu = 1500;
 const maxNameNumber = 1000;
 
@@ -62,6 +65,8 @@ export class BridgeNetwork {
   #starting: Promise<Running> | undefined;
   #running: Running | undefined;
   #watch: ReturnType<typeof setInterval> | undefined;
+  readonly #draining = new Set<string>();
+  #drain: Promise<void> | undefined;
   #generation = 0;
   #ticks = 0;
   #foreignPlaces: string[] = [];
@@ -103,10 +108,11 @@ export class BridgeNetwork {
       this.#rebuild();
       this.#commit(batch);
     }
-    for (const port of ports) if (port.protocol === "udp") this.#conntrack.deleteUdpTo(port.hostPort);
+    const udpPorts = ports.filter((port) => port.protocol === "udp").map((port) => port.hostPort);
+    if (udpPorts.length > 0 && this.#conntrack.count() > 0) this.#conntrack.deleteUdpTo(new Set(udpPorts));
   }
 
-  /** The reverse of `publish`, and the end of every connection that the kernel still leads to the address. */
+  /** The reverse of `publish`. */
   unpublish(address: string, ports: readonly PublishedPort[]): void {
     const table = this.#running?.table ?? this.#record().table;
     if (table) {
@@ -121,7 +127,45 @@ export class BridgeNetwork {
         }
       }
     }
-    this.#conntrack.deleteOf(address);
+  }
+
+  /** Addresses whose old connections are still followed: not to be given away yet. */
+  get drainingAddresses(): ReadonlySet<string> {
+    return this.#draining;
+  }
+
+  /** Ends every connection that the kernel follows for the address, soon: it costs milliseconds, which are spent once for many. */
+  async forgetConnections(address: string): Promise<void> {
+    this.#draining.add(address);
+    this.#drain ??= this.#drainSoon().finally(() => {
+      this.#drain = undefined;
+    });
+    await this.#drain;
+  }
+
+  async #drainSoon(): Promise<void> {
+    while (this.#draining.size > 0) {
+      await Bun.sleep(drainDelayMs);
+      const addresses = new Set(this.#draining);
+      try {
+        await this.#forgetNow(addresses);
+      } finally {
+        for (const address of addresses) this.#draining.delete(address);
+      }
+    }
+  }
+
+  async #forgetNow(addresses: ReadonlySet<string>): Promise<void> {
+    if (this.#conntrack.count() < manyConnections) {
+      this.#conntrack.deleteOf(addresses);
+      return;
+    }
+    for (const address of addresses) {
+      for (const direction of ["outgoing", "incoming"] as const) {
+        this.#conntrack.deleteOneOf(address, direction);
+        await Bun.sleep(0);
+      }
+    }
   }
 
   /** Deletes ports of our bridge that belong to no endpoint. */
@@ -365,6 +409,16 @@ function freeName(wanted: string, isTaken: (name: string) => boolean): string {
     if (!isTaken(`${stem}${number}`)) return `${stem}${number}`;
   }
   throw new EngineError("resourceExhausted", `no free name like "${wanted}" is left`);
+}
+
+/** Whether the far end ever sent a packet; without one the kernel follows no connection for it. */
+export function hasSpoken(link: string): boolean {
+  try {
+    return readFileSync(`/sys/class/net/${link}/statistics/rx_packets`, "utf8").trim() !== "0";
+  } catch {
+    // It went with its namespace, and its counters with it.
+    return true;
+  }
 }
 
 /** Whether a link exists, without the lock that a deletion in progress holds for tens of milliseconds. */

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { EngineError, newId, shortId, toEngineError, type Paths } from "../common/index.ts";
 import { closeDescriptor, mount, readMounts } from "../kernel/index.ts";
 import type { EndpointSettings, NetworkResource, PortBinding } from "../spec/index.ts";
-import { BridgeNetwork, linkExists, type NetworkInstance, type Running } from "./bridge-network.ts";
+import { BridgeNetwork, hasSpoken, linkExists, type NetworkInstance, type Running } from "./bridge-network.ts";
 import { EndpointStore, type EndpointRecord } from "./endpoint-store.ts";
 import { NamespacePool, type PreparedNamespace } from "./namespace-pool.ts";
 import { NamespaceServer } from "./namespace-server.ts";
@@ -88,8 +88,8 @@ export class NetworkService {
   }
 
   /**
-   * Takes a container off its network: ports and address are free when the call returns its promise, which resolves once its
-   * namespace is gone too. Idempotent; goes on after an error, and throws what it met.
+   * Takes a container off its network: its ports are free, and its address is nobody's, when the call returns its promise, which
+   * resolves once its namespace is let go. Idempotent; goes on after an error, and throws what it met.
    */
   async detach(containerId: string): Promise<void> {
     const endpoint = this.#store.find(containerId);
@@ -103,10 +103,13 @@ export class NetworkService {
       }
     };
     const { link, settings, published, namespacePath } = endpoint;
+    const address = settings?.IPAddress ?? "";
+    const spoke = link !== undefined && hasSpoken(link);
     if (link) {
       // Before the address goes to another: a namespace that is dying answers for it as long as its link is up.
       attempt(() => this.#silence(link));
-      attempt(() => this.#bridge.unpublish(settings?.IPAddress ?? "", published));
+      attempt(() => this.#bridge.unpublish(address, published));
+      if (spoke) this.#inBackground(this.#bridge.forgetConnections(address));
     }
     attempt(() => this.#store.delete(containerId));
     if (namespacePath && settings) {
@@ -236,7 +239,7 @@ export class NetworkService {
     given: { network: Running; reserved: ReservedPorts; endpointId: string },
   ): EndpointRecord {
     const { subnet, gateway } = given.network;
-    const used = this.#store.addresses("bridge");
+    const used = this.#store.addresses("bridge").union(this.#bridge.drainingAddresses);
     const wanted = request.ipv4Address;
     if (wanted !== undefined && !isHostOf(subnet, wanted)) {
       throw new EngineError(
