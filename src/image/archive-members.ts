@@ -42,7 +42,8 @@ export class ArchiveMembers {
       } else if (header.type === "file") {
         const expected = expectedDigest(name);
         const options = { mediaType: "application/octet-stream", lease };
-        const withDigest = expected === undefined ? options : { ...options, expected: { digest: expected, size: header.size } };
+        const withDigest =
+          expected === undefined ? options : { ...options, expected: { digest: expected, size: header.size } };
         members.#files.set(name, await services.content.ingest(body, withDigest));
       } else {
         throw invalid(`"${header.name}" is a ${header.type}`);

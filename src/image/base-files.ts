@@ -45,7 +45,16 @@ export function addBaseFiles(files: HostFiles): void {
 }
 
 /** What terminals are named after, so that `top`, `less` and `clear` work on one. */
-const terminals = ["d/dumb", "l/linux", "s/screen", "s/screen-256color", "t/tmux", "v/vt100", "x/xterm", "x/xterm-256color"];
+const terminals = [
+  "d/dumb",
+  "l/linux",
+  "s/screen",
+  "s/screen-256color",
+  "t/tmux",
+  "v/vt100",
+  "x/xterm",
+  "x/xterm-256color",
+];
 
 /** The descriptions of the usual terminals, where the host has them. */
 export function addTerminals(files: HostFiles): void {

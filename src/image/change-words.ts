@@ -30,7 +30,7 @@ export function splitWords(text: string, lookup: Lookup): string[] {
 /** The whole text as one word: quotes, escapes and variables are processed, blanks stay. */
 export function expandText(text: string, lookup: Lookup): string {
   let result = "";
-  for (let rest = text; rest.length > 0; ) {
+  for (let rest = text; rest.length > 0;) {
     const blank = /^\s+/.exec(rest)?.[0];
     const piece = blank === undefined ? nextPiece(rest, lookup) : { value: blank, length: blank.length };
     result += piece.value;
@@ -65,7 +65,8 @@ function doubleQuoted(text: string, lookup: Lookup): Piece {
     // Within double quotes a backslash escapes only what would otherwise mean something.
     const escaped = /^\\(["\\$])/.exec(rest)?.[1];
     const plain = { value: rest[0] ?? "", length: 1 };
-    const piece = escaped !== undefined ? { value: escaped, length: 2 } : rest[0] === "$" ? variable(rest, lookup) : plain;
+    const piece =
+      escaped !== undefined ? { value: escaped, length: 2 } : rest[0] === "$" ? variable(rest, lookup) : plain;
     value += piece.value;
     at += piece.length;
   }
@@ -80,7 +81,8 @@ function variable(text: string, lookup: Lookup): Piece {
   if (plain) return { value: lookup(plain[1] ?? "") ?? "", length: plain[0].length };
   if (!text.startsWith("${")) return { value: "$", length: 1 };
   const braced = /^\$\{([A-Za-z_]\w*)(?:(:[-+])([^${}'"\\]*))?\}/.exec(text);
-  if (!braced) throw new EngineError("unsupported", `The variable substitution in "${text}" is not supported in a change`);
+  if (!braced)
+    throw new EngineError("unsupported", `The variable substitution in "${text}" is not supported in a change`);
   const [whole, name = "", modifier, word = ""] = braced;
   const value = lookup(name) ?? "";
   if (modifier === ":-") return { value: value === "" ? word : value, length: whole.length };

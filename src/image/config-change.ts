@@ -52,7 +52,8 @@ export function applyConfigChanges(config: ImageRunConfig, changes: readonly str
     const instruction = name.toUpperCase();
     const apply = Object.hasOwn(instructions, instruction) ? instructions[instruction] : undefined;
     if (!apply) throw invalid(`${name.toLowerCase()} is not a valid change command`);
-    if (text === "" && !mayBeEmpty.includes(instruction)) throw invalid(`${instruction} requires at least one argument`);
+    if (text === "" && !mayBeEmpty.includes(instruction))
+      throw invalid(`${instruction} requires at least one argument`);
     result = { ...result, ...apply({ config: result, text, lookup: environmentOf(result), commandSet }) };
     if (instruction === "CMD") commandSet = true;
   }
@@ -68,8 +69,7 @@ function logicalLines(change: string): string[] {
 }
 
 function environmentOf(config: ImageRunConfig): (name: string) => string | undefined {
-  return (name) =>
-    config.Env?.findLast((entry) => entry.startsWith(`${name}=`))?.slice(name.length + 1);
+  return (name) => config.Env?.findLast((entry) => entry.startsWith(`${name}=`))?.slice(name.length + 1);
 }
 
 function commandForm(text: string, config: ImageRunConfig): string[] {

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { EngineError } from "../common/index.ts";
 import type { Layer } from "../snapshot/index.ts";
 import { mediaTypes, parseReference, repositoryName, withDefaultTag } from "../spec/index.ts";
-import { chainIdsOf } from "./chain-id.ts";
+import { chainIdsOf } from "./chain-ids.ts";
 import { parseImageConfig } from "./image-config.ts";
 import type { CreateImageOptions, ImageRecord, ImageServices } from "./image-record.ts";
 

@@ -45,7 +45,7 @@ export class EmbeddedImages {
 
   async #makeBase(): Promise<ImageRecord> {
     const programs = basePrograms.filter((program) => findProgram(program) !== undefined);
-    if (!programs.includes("sh")) throw new EngineError("notFound", "The program \"sh\" is not on this host");
+    if (!programs.includes("sh")) throw new EngineError("notFound", 'The program "sh" is not on this host');
     const bun = this.#bunPath();
     // Bun's libraries are in the base, so that vitrine/bun is the base and one file.
     const files = collectPrograms(programs, bun === undefined ? [] : [bun]);
@@ -56,7 +56,10 @@ export class EmbeddedImages {
   async #makeBun(): Promise<ImageRecord> {
     const bun = this.#bunPath();
     if (bun === undefined) {
-      throw new EngineError("notFound", `The Bun executable "${this.#services.bunPath}" for vitrine/bun does not exist`);
+      throw new EngineError(
+        "notFound",
+        `The Bun executable "${this.#services.bunPath}" for vitrine/bun does not exist`,
+      );
     }
     const base = await this.#get(baseReference);
     const files = new HostFiles();

@@ -1,4 +1,4 @@
-import { EngineError, newId } from "../common/index.ts";
+import { EngineError, newId, shortId } from "../common/index.ts";
 import type { Layer } from "../snapshot/index.ts";
 import type { ImageRunConfig, ProgressMessage } from "../spec/index.ts";
 import { addBaseFiles, addLinkerCache } from "./base-files.ts";
@@ -65,7 +65,7 @@ async function hostLayer(
   services: ImageServices,
   { files, parent, hold }: { files: HostFiles; parent: string | undefined; hold: LayerHold },
 ): Promise<Layer> {
-  const key = `from-host-${newId()}`;
+  const key = `from-host-${shortId(newId())}`;
   const layer = await newLayer(services, { key, parent, hold }, (directory) => writeHostFiles(files, directory));
   if (!layer) throw new EngineError("internal", "The layer of the host's programs came out empty");
   return layer;

@@ -134,7 +134,10 @@ export class HostFiles {
   }
 }
 
-function rootOwned<Kind extends HostFile["kind"]>(kind: Kind, mode: number): Omit<HostFile, "content"> & { kind: Kind } {
+function rootOwned<Kind extends HostFile["kind"]>(
+  kind: Kind,
+  mode: number,
+): Omit<HostFile, "content"> & { kind: Kind } {
   return { kind, mode, uid: 0, gid: 0, mtimeSeconds: undefined };
 }
 

@@ -87,7 +87,12 @@ export class HostPrograms {
       throw new EngineError("invalidArgument", `The script "${path}" is run by more than ${maxScriptDepth} scripts`);
     }
     this.#follow(this.#files.add(interpreter), { inheritedPaths: [], scriptDepth: depth + 1 });
-    if (basename(interpreter) === "env" && argument !== undefined && /^[\w.+-]+$/.test(argument) && !argument.startsWith("-")) {
+    if (
+      basename(interpreter) === "env" &&
+      argument !== undefined &&
+      /^[\w.+-]+$/.test(argument) &&
+      !argument.startsWith("-")
+    ) {
       this.add(argument);
     }
   }

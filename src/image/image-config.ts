@@ -44,7 +44,8 @@ function checkRootfs(rootfs: unknown): void {
   if (!isListOf(diffIds, (entry) => typeof entry === "string" && isDigest(entry))) {
     throw invalid('"rootfs.diff_ids" is no list of sha256 digests');
   }
-  if (diffIds.length > maxLayers) throw invalid(`it has ${diffIds.length} layers, and more than ${maxLayers} are not taken`);
+  if (diffIds.length > maxLayers)
+    throw invalid(`it has ${diffIds.length} layers, and more than ${maxLayers} are not taken`);
   rootfs["diff_ids"] = diffIds;
 }
 

@@ -1,5 +1,12 @@
 import { EngineError, shortId } from "../common/index.ts";
-import { familiarString, isDigest, parseReference, repositoryName, withDefaultTag, type Reference } from "../spec/index.ts";
+import {
+  familiarString,
+  isDigest,
+  parseReference,
+  repositoryName,
+  withDefaultTag,
+  type Reference,
+} from "../spec/index.ts";
 import type { ImageRecord } from "./image-record.ts";
 import type { ImageTable } from "./image-table.ts";
 

@@ -40,8 +40,7 @@ interface ImageRow {
 
 /** A tag or a digest of a repository (`docker.io/library/busybox`) that names an image. */
 export type StoredReference = { readonly repository: string; readonly imageId: string } & (
-  | { readonly tag: string }
-  | { readonly digest: string }
+  { readonly tag: string } | { readonly digest: string }
 );
 
 /** A stored reference as people write it. */

@@ -1,5 +1,5 @@
 import { applyLayer, decompress } from "../archive/index.ts";
-import { newId } from "../common/index.ts";
+import { newId, shortId } from "../common/index.ts";
 import type { ProgressMessage } from "../spec/index.ts";
 import { applyConfigChanges } from "./config-change.ts";
 import { createImage, parseTag } from "./create-image.ts";
@@ -24,9 +24,13 @@ export async function* importImage(
   if (options.reference !== undefined) parseTag(options.reference);
   const config = applyConfigChanges({}, options.changes);
   using hold = services.holds.hold("import");
-  const layer = await newLayer(services, { key: `import-${newId()}`, parent: undefined, hold }, async (directory) => {
-    await applyLayer(decompress(tar), directory);
-  });
+  const layer = await newLayer(
+    services,
+    { key: `import-${shortId(newId())}`, parent: undefined, hold },
+    async (directory) => {
+      await applyLayer(decompress(tar), directory);
+    },
+  );
   const created = new Date().toISOString();
   const bytes = encodeImageConfig({
     created,

@@ -1,5 +1,5 @@
 export { applyConfigChanges } from "./config-change.ts";
-export { chainIdOf, chainIdsOf } from "./chain-id.ts";
+export { chainIdsOf } from "./chain-ids.ts";
 export { matchGlob } from "./glob.ts";
 export { parseImageConfig } from "./image-config.ts";
 export type { CreateImageOptions, DeletedItem, ImageRecord, ImageStoreOptions, ImageUsers } from "./image-record.ts";

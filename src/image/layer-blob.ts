@@ -1,9 +1,8 @@
 import { createHash } from "node:crypto";
 import { decompress, detectCompression } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
-import type { Layer } from "../snapshot/index.ts";
+import { chainIdOf, type Layer } from "../snapshot/index.ts";
 import { mediaTypes, type Descriptor } from "../spec/index.ts";
-import { chainIdOf } from "./chain-id.ts";
 import type { ImageServices } from "./image-record.ts";
 
 export interface LayerSource {

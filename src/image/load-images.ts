@@ -1,8 +1,14 @@
 import { decompress } from "../archive/index.ts";
 import { EngineError, shortId } from "../common/index.ts";
-import { familiarString, parseReference, repositoryName, type Descriptor, type ProgressMessage } from "../spec/index.ts";
+import {
+  familiarString,
+  parseReference,
+  repositoryName,
+  type Descriptor,
+  type ProgressMessage,
+} from "../spec/index.ts";
 import { ArchiveMembers, invalid } from "./archive-members.ts";
-import { chainIdsOf } from "./chain-id.ts";
+import { chainIdsOf } from "./chain-ids.ts";
 import { collectBlobs } from "./collect-images.ts";
 import { createImage, parseTag } from "./create-image.ts";
 import { readDockerArchive, type ArchivedImage } from "./docker-archive.ts";
@@ -48,7 +54,9 @@ async function* loadImage(services: ImageServices, archived: ArchivedImage): Asy
   }
   const diffIds = config.rootfs.diff_ids;
   if (diffIds.length !== archived.layers.length) {
-    throw invalid(`invalid manifest, layers length mismatch: expected ${diffIds.length}, got ${archived.layers.length}`);
+    throw invalid(
+      `invalid manifest, layers length mismatch: expected ${diffIds.length}, got ${archived.layers.length}`,
+    );
   }
   const chainIds = chainIdsOf(diffIds);
   const kept: (Descriptor | undefined)[] = [];

@@ -12,7 +12,7 @@ export async function newLayer(
   fill: (directory: string) => Promise<void>,
 ): Promise<Layer | undefined> {
   hold.add(parent);
-  await snapshots.prepare(key, parent);
+  await snapshots.prepare(key, parent, { hostFiles: false });
   try {
     await fill(snapshots.diffDirectory(key));
     const layer = await snapshots.commit(key);

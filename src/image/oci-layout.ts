@@ -37,7 +37,9 @@ function checkLayoutVersion(members: ArchiveMembers): void {
 }
 
 function referenceOf({ annotations = {} }: Descriptor): string | undefined {
-  const [full] = nameAnnotations.map((name) => annotations[name]).filter((text) => text !== undefined && /[:/]/.test(text));
+  const [full] = nameAnnotations
+    .map((name) => annotations[name])
+    .filter((text) => text !== undefined && /[:/]/.test(text));
   if (full === undefined) return undefined;
   const parsed = parseReference(full);
   return parsed.tag === undefined ? undefined : canonicalString({ ...parsed, tag: parsed.tag });
@@ -69,7 +71,10 @@ function readManifest(members: ArchiveMembers, descriptor: Descriptor): Omit<Arc
   checkSize(members, config);
   const layers = descriptors(manifest, "layers").map((layer) => {
     if (/^application\/vnd\.docker\.image\.rootfs\.foreign/.test(layer.mediaType)) {
-      throw new EngineError("unsupported", `The layer "${layer.digest}" is a foreign layer, which is not in the archive`);
+      throw new EngineError(
+        "unsupported",
+        `The layer "${layer.digest}" is a foreign layer, which is not in the archive`,
+      );
     }
     if (!members.has(blobName(layer))) return undefined;
     checkSize(members, layer);
@@ -94,7 +99,10 @@ function asDescriptor(value: unknown): Descriptor {
   if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0) {
     throw invalid(`the descriptor of "${digest}" has no size`);
   }
-  if (annotations !== undefined && !(isObject(annotations) && Object.values(annotations).every((text) => typeof text === "string"))) {
+  if (
+    annotations !== undefined &&
+    !(isObject(annotations) && Object.values(annotations).every((text) => typeof text === "string"))
+  ) {
     throw invalid(`the annotations of "${digest}" are no object of text`);
   }
   return value as unknown as Descriptor;

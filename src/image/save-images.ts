@@ -1,7 +1,14 @@
 import { packEntries, tarHeader, type TarEntry } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
 import type { Layer } from "../snapshot/index.ts";
-import { familiarString, mediaTypes, parseReference, repositoryName, type Descriptor, type Manifest } from "../spec/index.ts";
+import {
+  familiarString,
+  mediaTypes,
+  parseReference,
+  repositoryName,
+  type Descriptor,
+  type Manifest,
+} from "../spec/index.ts";
 import { createHash } from "node:crypto";
 import { maxConfigBytes } from "./image-config.ts";
 import { findImage, getImage } from "./image-lookup.ts";
@@ -78,7 +85,11 @@ async function* members(services: ImageServices, selected: readonly Selected[]):
   for (const entry of selected) {
     const layers: Descriptor[] = [];
     for (const layer of entry.image.layers) {
-      const descriptor = { mediaType: mediaTypes.ociLayer, digest: layer.diffId, size: await layerTarSize(services, layer) };
+      const descriptor = {
+        mediaType: mediaTypes.ociLayer,
+        digest: layer.diffId,
+        size: await layerTarSize(services, layer),
+      };
       layers.push(descriptor);
       if (isNew(written, layer.diffId)) yield layerMember(services, { layer, size: descriptor.size });
     }

@@ -56,7 +56,14 @@ describe.skipIf(!Bun.which("skopeo"))("skopeo (Debian's package skopeo)", () => 
 describe.skipIf(!Bun.which("podman"))("podman (Debian's package podman)", () => {
   test("loads what was saved here, and what it saves loads here, with the same id", async () => {
     await using scratch = newScratch();
-    const storage = ["--root", join(scratch.path, "r"), "--runroot", join(scratch.path, "u"), "--storage-driver", "vfs"];
+    const storage = [
+      "--root",
+      join(scratch.path, "r"),
+      "--runroot",
+      join(scratch.path, "u"),
+      "--storage-driver",
+      "vfs",
+    ];
     const podman = (...words: string[]): string => run("podman", ...storage, ...words);
     using fixture = openImages(join(scratch.path, "a"));
     const id = await makeImage(fixture);
@@ -82,8 +89,17 @@ async function startDockerd(scratch: Scratch): Promise<{ docker: (...words: stri
   const socket = `unix://${join(scratch.path, "d.sock")}`;
   const folder = (name: string): string => join(scratch.path, name);
   const server = Bun.spawn(
-    ["dockerd", "--data-root", folder("d"), "--exec-root", folder("x"), "--pidfile", folder("d.pid"), "--host", socket]
-      .concat(["--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "vfs"]),
+    [
+      "dockerd",
+      "--data-root",
+      folder("d"),
+      "--exec-root",
+      folder("x"),
+      "--pidfile",
+      folder("d.pid"),
+      "--host",
+      socket,
+    ].concat(["--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "vfs"]),
     { stdout: "ignore", stderr: "ignore", stdin: "ignore" },
   );
   const docker = (...words: string[]): string => run("docker", "--host", socket, ...words);
@@ -115,7 +131,10 @@ describe.skipIf(!Bun.which("dockerd"))("dockerd (Debian's package docker.io)", (
     const archive = join(scratch.path, "docker.tar");
     peer.docker("save", "-o", archive, "sample:1", "peer/app:v1");
     using other = openImages(join(scratch.path, "b"));
-    expect((await loadFile(other, archive)).toSorted()).toEqual(["Loaded image: peer/app:v1\n", "Loaded image: sample:1\n"]);
+    expect((await loadFile(other, archive)).toSorted()).toEqual([
+      "Loaded image: peer/app:v1\n",
+      "Loaded image: sample:1\n",
+    ]);
     expect(other.images.get("sample:1").id).toBe(made);
     expect(other.images.get("peer/app:v1").id).toBe(id);
 

@@ -20,7 +20,11 @@ const config = configFor([lower, upper]);
 const id = sha256(config);
 const hex = id.slice(7);
 
-function manifest(layers: readonly string[], tags: readonly string[] | null = ["app:v1"], name = `${hex}.json`): string {
+function manifest(
+  layers: readonly string[],
+  tags: readonly string[] | null = ["app:v1"],
+  name = `${hex}.json`,
+): string {
   return JSON.stringify([{ Config: name, RepoTags: tags, Layers: layers }]);
 }
 
@@ -181,41 +185,76 @@ describe("a wrong archive is refused, and leaves nothing", () => {
   const cases: [string, () => Promise<Uint8Array>, string | RegExp][] = [
     ["neither form", () => tarOf([{ name: "a", text: "b" }]), "neither manifest.json nor oci-layout"],
     ["of a Docker before 1.10", () => tarOf([{ name: "repositories", text: "{}" }]), "before 1.10"],
-    ["a missing layer", () => tarOf([
-      { name: "c.json", text: config },
-      { name: "manifest.json", text: manifest(["x", "y"], [], "c.json") },
-    ]), "is missing in it and does not exist here"],
-    ["a layer of another diffID", () => tarOf([
-      { name: "c.json", text: config },
-      { name: "one", text: lower },
-      { name: "manifest.json", text: manifest(["one", "one"], [], "c.json") },
-    ]), sha256(upper)],
-    ["one layer too few", () => tarOf([
-      { name: "c.json", text: config },
-      { name: "one", text: lower },
-      { name: "manifest.json", text: manifest(["one"], [], "c.json") },
-    ]), "layers length mismatch: expected 2, got 1"],
-    ["a missing config", () => tarOf([{ name: "manifest.json", text: manifest([], [], "c.json") }]), '"c.json" is named in it'],
+    [
+      "a missing layer",
+      () =>
+        tarOf([
+          { name: "c.json", text: config },
+          { name: "manifest.json", text: manifest(["x", "y"], [], "c.json") },
+        ]),
+      "is missing in it and does not exist here",
+    ],
+    [
+      "a layer of another diffID",
+      () =>
+        tarOf([
+          { name: "c.json", text: config },
+          { name: "one", text: lower },
+          { name: "manifest.json", text: manifest(["one", "one"], [], "c.json") },
+        ]),
+      sha256(upper),
+    ],
+    [
+      "one layer too few",
+      () =>
+        tarOf([
+          { name: "c.json", text: config },
+          { name: "one", text: lower },
+          { name: "manifest.json", text: manifest(["one"], [], "c.json") },
+        ]),
+      "layers length mismatch: expected 2, got 1",
+    ],
+    [
+      "a missing config",
+      () => tarOf([{ name: "manifest.json", text: manifest([], [], "c.json") }]),
+      '"c.json" is named in it',
+    ],
     ["a manifest that is no JSON", () => tarOf([{ name: "manifest.json", text: "{" }]), "is no JSON"],
     ["a manifest that is no list", () => tarOf([{ name: "manifest.json", text: "{}" }]), "is no list"],
-    ["a config of another shape", () => tarOf([
-      { name: "c.json", text: '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:x"]}}' },
-      { name: "manifest.json", text: manifest([], [], "c.json") },
-    ]), "no list of sha256 digests"],
-    ["a tag that is none", () => tarOf([
-      { name: "c.json", text: configFor([]) },
-      { name: "manifest.json", text: manifest([], ["A B:c"], "c.json") },
-    ]), "invalid reference format"],
-    ["a link in a circle", () => tarOf([
-      { name: "manifest.json", linkTo: "manifest.json" },
-    ]), "leads in a circle"],
+    [
+      "a config of another shape",
+      () =>
+        tarOf([
+          {
+            name: "c.json",
+            text: '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:x"]}}',
+          },
+          { name: "manifest.json", text: manifest([], [], "c.json") },
+        ]),
+      "no list of sha256 digests",
+    ],
+    [
+      "a tag that is none",
+      () =>
+        tarOf([
+          { name: "c.json", text: configFor([]) },
+          { name: "manifest.json", text: manifest([], ["A B:c"], "c.json") },
+        ]),
+      "invalid reference format",
+    ],
+    ["a link in a circle", () => tarOf([{ name: "manifest.json", linkTo: "manifest.json" }]), "leads in a circle"],
     ["a link out of it", () => tarOf([{ name: "a", linkTo: "../../etc/passwd" }]), "leads out of it"],
     ["a name out of it", () => tarOf([{ name: "../a", text: "" }]), /leads out of it|\.\./],
     ["cut short", async () => (await dockerArchive()).subarray(0, 5000), /./],
-    ["Windows' image", () => tarOf([
-      { name: "c.json", text: configFor([], { os: "windows" }) },
-      { name: "manifest.json", text: manifest([], [], "c.json") },
-    ]), "cannot load windows image on linux"],
+    [
+      "Windows' image",
+      () =>
+        tarOf([
+          { name: "c.json", text: configFor([], { os: "windows" }) },
+          { name: "manifest.json", text: manifest([], [], "c.json") },
+        ]),
+      "cannot load windows image on linux",
+    ],
   ];
   test.each(cases)("%s", async (_, archive, message) => {
     await using scratch = newScratch();

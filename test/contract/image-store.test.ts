@@ -46,7 +46,16 @@ describe("an image store", () => {
     const digest = `sha256:${"1".repeat(64)}`;
     await fixture.images.addDigest(id, { repository: "app", digest });
     const hex = id.slice(7);
-    for (const text of ["app", "app:latest", "docker.io/library/app", `app@${digest}`, id, hex, hex.slice(0, 12), id.slice(0, 12)]) {
+    for (const text of [
+      "app",
+      "app:latest",
+      "docker.io/library/app",
+      `app@${digest}`,
+      id,
+      hex,
+      hex.slice(0, 12),
+      id.slice(0, 12),
+    ]) {
       expect(fixture.images.get(text).id).toBe(id);
     }
     expect(fixture.images.get(id).repoDigests).toEqual([`app@${digest}`]);
@@ -87,7 +96,11 @@ describe("an image store", () => {
     const young = await make(fixture, ["b"], { reference: "app:1" });
     expect(fixture.images.get("app:1").id).toBe(young);
     expect(fixture.images.get(old).repoTags).toEqual([]);
-    const dangling = await fixture.images.summaries({ all: false, filters: filters({ dangling: ["true"] }), sharedSize: false });
+    const dangling = await fixture.images.summaries({
+      all: false,
+      filters: filters({ dangling: ["true"] }),
+      sharedSize: false,
+    });
     expect(dangling.map((image) => [image.Id, image.RepoTags])).toEqual([[old, []]]);
     await fixture.images.tag(old, { repository: "host:5000/x", tag: "" });
     expect(fixture.images.get(old).repoTags).toEqual(["host:5000/x:latest"]);
@@ -253,7 +266,11 @@ describe("lists", () => {
     using fixture = openImages(scratch.path);
     const at = (created: string, Labels: Record<string, string> = {}) => ({ config: { created, config: { Labels } } });
     const base = await make(fixture, ["a"], at("2020-01-01T00:00:00Z"));
-    const one = await make(fixture, ["a", "b"], { ...at("2021-01-01T00:00:00Z", { k: "v" }), parent: base, reference: "user/app:v1" });
+    const one = await make(fixture, ["a", "b"], {
+      ...at("2021-01-01T00:00:00Z", { k: "v" }),
+      parent: base,
+      reference: "user/app:v1",
+    });
     const two = await make(fixture, ["c"], { ...at("2022-01-01T00:00:00Z"), reference: "other:v2" });
     const list = async (entries: Record<string, string[]> = {}, all = false) =>
       (await fixture.images.summaries({ all, filters: filters(entries), sharedSize: false })).map((image) => image.Id);
@@ -267,7 +284,12 @@ describe("lists", () => {
     expect(await list({ since: ["user/app:v1"] })).toEqual([two]);
     expect(await list({ dangling: ["true"] })).toEqual([]);
     await expect(list({ dangling: ["maybe"] })).rejects.toThrow("invalid filter 'dangling=[maybe]'");
-    const [, summary] = await fixture.images.summaries({ all: false, filters: filters(), sharedSize: true, usedBy: stoppedUser });
+    const [, summary] = await fixture.images.summaries({
+      all: false,
+      filters: filters(),
+      sharedSize: true,
+      usedBy: stoppedUser,
+    });
     expect(summary).toMatchObject({
       ParentId: base,
       RepoTags: ["user/app:v1"],
@@ -283,7 +305,11 @@ describe("lists", () => {
     await using scratch = newScratch();
     using fixture = openImages(scratch.path);
     const parent = await make(fixture, ["a"]);
-    const history = [{ created_by: "old", created: "2020-01-01T00:00:00Z" }, { created_by: "ENV", empty_layer: true }, { created_by: "new" }];
+    const history = [
+      { created_by: "old", created: "2020-01-01T00:00:00Z" },
+      { created_by: "ENV", empty_layer: true },
+      { created_by: "new" },
+    ];
     const id = await make(fixture, ["a", "bb"], { parent, reference: "app", config: { history } });
     const items = await fixture.images.history("app");
     expect(items.map((item) => [item.Id, item.CreatedBy, item.Size, item.Tags])).toEqual([
@@ -309,7 +335,12 @@ describe("lists", () => {
       RootFS: { Type: "layers" },
       GraphDriver: { Name: "overlay2" },
     });
-    expect(Object.keys(inspect.GraphDriver.Data ?? {}).toSorted()).toEqual(["LowerDir", "MergedDir", "UpperDir", "WorkDir"]);
+    expect(Object.keys(inspect.GraphDriver.Data ?? {}).toSorted()).toEqual([
+      "LowerDir",
+      "MergedDir",
+      "UpperDir",
+      "WorkDir",
+    ]);
     expect(inspect.RootFS.Layers).toHaveLength(2);
   });
 });

@@ -7,7 +7,7 @@ import { newScratch } from "../support/scratch.ts";
 /** The image's files, mounted as a container's would be by mount(8); unmounted with the scratch folder. */
 async function mountImage({ images, snapshots }: ImageFixture, reference: string): Promise<string> {
   const key = `test-${reference.replace(/\W/g, "-")}`;
-  await snapshots.prepare(key, images.get(reference).chainId);
+  await snapshots.prepare(key, images.get(reference).chainId, { hostFiles: false });
   for (const mount of snapshots.mounts(key)) {
     const command = ["mount", "-t", mount.type, "-o", mount.options.join(","), mount.source, mount.target];
     const result = Bun.spawnSync(command, { cwd: mount.workingDirectory ?? "/" });
@@ -45,7 +45,9 @@ describe("an image of programs of the host", () => {
     await collectMessages(fixture.images.fromHost("b", ["true"]));
     const image = fixture.images.get("a");
     expect(fixture.images.get("b").layers).toEqual(image.layers);
-    expect(sha256(await collectBytes(fixture.snapshots.packLayer(image.chainId ?? "")))).toBe(image.layers[0]?.diffId ?? "");
+    expect(sha256(await collectBytes(fixture.snapshots.packLayer(image.chainId ?? "")))).toBe(
+      image.layers[0]?.diffId ?? "",
+    );
   });
 
   test("keeps modes, times, set-user-id bits and links", async () => {
@@ -55,13 +57,17 @@ describe("an image of programs of the host", () => {
     writeFileSync(program, "#!/bin/sh\necho own\n");
     chmodSync(program, 0o4755);
     await collectMessages(fixture.images.fromHost("x", [program, "awk", "umount"]));
-    const root = fixture.snapshots.diffDirectory ? await mountImage(fixture, "x") : "";
+    const root = await mountImage(fixture, "x");
     expect(statSync(join(root, program)).mode & 0o7777).toBe(0o4755);
     for (const name of ["usr/bin/awk", "etc/alternatives/awk"]) {
       if (existsSync(`/${name}`)) expect(readlinkSync(join(root, name))).toBe(readlinkSync(`/${name}`));
     }
     const [here, there] = [statSync(join(root, "bin/umount")), statSync("/bin/umount")];
-    expect([here.mode, here.size, Math.floor(here.mtimeMs / 1000)]).toEqual([there.mode, there.size, Math.floor(there.mtimeMs / 1000)]);
+    expect([here.mode, here.size, Math.floor(here.mtimeMs / 1000)]).toEqual([
+      there.mode,
+      there.size,
+      Math.floor(there.mtimeMs / 1000),
+    ]);
     expect(chroot(root, program).output).toBe("own\n");
   });
 
@@ -85,17 +91,34 @@ describe("the embedded images", () => {
     expect(await images.ensureEmbedded("busybox")).toBe(false);
     expect(await images.ensureEmbedded("vitrine/base:other")).toBe(false);
     expect(images.list()).toEqual([]);
-    const both = await Promise.all([images.ensureEmbedded("vitrine/base"), images.ensureEmbedded("vitrine/bun:latest")]);
+    const both = await Promise.all([
+      images.ensureEmbedded("vitrine/base"),
+      images.ensureEmbedded("vitrine/bun:latest"),
+    ]);
     expect(both).toEqual([true, true]);
     const [base, bun] = [images.get("vitrine/base"), images.get("vitrine/bun")];
     expect(bun.layers.slice(0, -1)).toEqual(base.layers);
     expect(bun.parent).toBe(base.id);
-    expect((await images.history("vitrine/bun")).map((item) => item.Tags)).toEqual([["vitrine/bun:latest"], ["vitrine/base:latest"]]);
+    expect((await images.history("vitrine/bun")).map((item) => item.Tags)).toEqual([
+      ["vitrine/bun:latest"],
+      ["vitrine/base:latest"],
+    ]);
 
     const root = await mountImage(fixture, "vitrine/bun");
     expect(chroot(root, "bun", "--version").output.trim()).toBe(Bun.version);
-    for (const command of ["sh", "ls", "ip -V", "mount --version", "hostname", "grep -V", "tar --version", "sed --version"]) {
-      expect(chroot(root, "sh", "-c", `command -v ${command.split(" ")[0]} && ${command} >/dev/null </dev/null`).error).not.toContain("not found");
+    for (const command of [
+      "sh",
+      "ls",
+      "ip -V",
+      "mount --version",
+      "hostname",
+      "grep -V",
+      "tar --version",
+      "sed --version",
+    ]) {
+      expect(
+        chroot(root, "sh", "-c", `command -v ${command.split(" ")[0]} && ${command} >/dev/null </dev/null`).error,
+      ).not.toContain("not found");
     }
     expect(chroot(root, "id", "-un").output).toBe("root\n");
     expect(chroot(root, "ls", "/proc").output).toBe("");

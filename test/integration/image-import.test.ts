@@ -15,7 +15,11 @@ describe("importing a tar", () => {
     symlinkSync("file", join(folder, "sub/link"));
     const tar = Bun.spawnSync(["tar", "-C", folder, "-c", "."]).stdout;
     const messages = await collectMessages(
-      fixture.images.import(inPieces(gzipSync(tar)), { reference: "made", changes: ["CMD [\"sh\"]", "ENV A=1"], message: "by hand" }),
+      fixture.images.import(inPieces(gzipSync(tar)), {
+        reference: "made",
+        changes: ['CMD ["sh"]', "ENV A=1"],
+        message: "by hand",
+      }),
     );
     const image = fixture.images.get("made");
     expect(messages).toEqual([{ status: image.id }]);
