@@ -1,6 +1,7 @@
 // Namespaces, their maps, and control groups.
 #include "kernel.h"
 #include "ops.h"
+#include "root.h"
 
 #include <limits.h>
 #include <sys/prctl.h>
@@ -88,15 +89,18 @@ int op_join_cgroup(struct op_context *context, const char *const *arguments, uns
   return errno ? fail(context, "write", path) : 0;
 }
 
+/** The container's own /proc by now, so it is verified first. */
+static int write_own_score(struct op_context *context, const char *score) {
+  int fd = proc_open("self/oom_score_adj", O_WRONLY);
+  if (fd < 0) return fail(context, "open", "/proc/self/oom_score_adj");
+  int error = write(fd, score, strlen(score)) < 0 ? fail(context, "write", "/proc/self/oom_score_adj") : 0;
+  close(fd);
+  return error;
+}
+
 /** Lowering it needs CAP_SYS_RESOURCE, which a host may not have: then the score stays, and the report says so. */
 int op_oom_score(struct op_context *context, const char *const *arguments, unsigned count) {
   (void)count;
-  int error;
-  if (context->in_monitor) {
-    error = write_of_child(context, "oom_score_adj", arguments[0]);
-  } else {
-    errno = write_file("/proc/self/oom_score_adj", arguments[0]);
-    error = errno ? fail(context, "write", "/proc/self/oom_score_adj") : 0;
-  }
+  int error = context->in_monitor ? write_of_child(context, "oom_score_adj", arguments[0]) : write_own_score(context, arguments[0]);
   return error == EACCES || error == EPERM ? -error : error;
 }

@@ -58,8 +58,13 @@ static void send_signal(struct client *client, const struct frame *frame) {
 }
 
 static void subscribe(struct client *client) {
+  char bytes[128];
+  struct text payload = text_on(bytes);
   client->subscribed = true;
   client_done(client, 0);
+  if (!client->monitor->init.told) return;
+  task_describe_exit(&client->monitor->init, &payload);
+  client_send(client, FRAME_EXITED, bytes, payload.used);
 }
 
 static void go(struct client *client) {
