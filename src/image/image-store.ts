@@ -1,8 +1,6 @@
 import {
-  familiarName,
   parseReference,
   repositoryName,
-  withDefaultTag,
   type ImageHistoryItem,
   type ImageInspect,
   type ImageSummary,
@@ -33,6 +31,9 @@ import { pruneImages } from "./prune-images.ts";
 import { removeImage } from "./remove-image.ts";
 import { saveImages } from "./save-images.ts";
 import { tagImage } from "./tag-image.ts";
+
+/** Matched as text: whatever else people may pass, an id or no reference at all, is not an embedded image. */
+const embeddedName = /^(?:(?:index\.)?docker\.io\/)?(vitrine\/(?:base|bun))(?::latest)?$/;
 
 /**
  * The images of one engine: records in SQLite, configs and foreign layer blobs in the content store, layers in the
@@ -150,9 +151,8 @@ export class ImageStore {
 
   /** Makes `vitrine/base:latest` or `vitrine/bun:latest` when missing; false when the name is neither. */
   async ensureEmbedded(reference: string): Promise<boolean> {
-    const parsed = withDefaultTag(parseReference(reference));
-    if (parsed.tag !== "latest" || parsed.digest !== undefined) return false;
-    return this.#embedded.ensure(familiarName(parsed));
+    const name = embeddedName.exec(reference)?.[1];
+    return name === undefined ? false : this.#embedded.ensure(name);
   }
 
   /**

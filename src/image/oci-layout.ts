@@ -70,7 +70,7 @@ function readManifest(members: ArchiveMembers, descriptor: Descriptor): Omit<Arc
   checkSize(members, descriptor);
   checkSize(members, config);
   const layers = descriptors(manifest, "layers").map((layer) => {
-    if (/^application\/vnd\.docker\.image\.rootfs\.foreign/.test(layer.mediaType)) {
+    if (layer.mediaType.startsWith("application/vnd.docker.image.rootfs.foreign")) {
       throw new EngineError(
         "unsupported",
         `The layer "${layer.digest}" is a foreign layer, which is not in the archive`,

@@ -44,22 +44,28 @@ function dockerArchive(members: readonly TestFile[] = []): Promise<Buffer> {
 
 const ociManifest = "application/vnd.oci.image.manifest.v1+json";
 
+function blob(bytes: Uint8Array): TestFile {
+  return { name: `blobs/sha256/${sha256(bytes).slice(7)}`, text: bytes };
+}
+
+function descriptorOf(bytes: Uint8Array, mediaType: string): { mediaType: string; digest: string; size: number } {
+  return { mediaType, digest: sha256(bytes), size: bytes.length };
+}
+
 /** An OCI layout with these blobs as the layers. */
 async function ociLayout(layers: readonly Uint8Array[], annotations: Record<string, string>): Promise<TestFile[]> {
-  const describe = (bytes: Uint8Array, mediaType: string) => ({ mediaType, digest: sha256(bytes), size: bytes.length });
   const document = Buffer.from(
     JSON.stringify({
       schemaVersion: 2,
-      config: describe(config, "application/vnd.oci.image.config.v1+json"),
-      layers: layers.map((layer) => describe(layer, "application/vnd.oci.image.layer.v1.tar+gzip")),
+      config: descriptorOf(config, "application/vnd.oci.image.config.v1+json"),
+      layers: layers.map((layer) => descriptorOf(layer, "application/vnd.oci.image.layer.v1.tar+gzip")),
     }),
   );
-  const blob = (bytes: Uint8Array): TestFile => ({ name: `blobs/sha256/${sha256(bytes).slice(7)}`, text: bytes });
   return [
     { name: "oci-layout", text: '{"imageLayoutVersion":"1.0.0"}' },
     {
       name: "index.json",
-      text: JSON.stringify({ schemaVersion: 2, manifests: [{ ...describe(document, ociManifest), annotations }] }),
+      text: JSON.stringify({ schemaVersion: 2, manifests: [{ ...descriptorOf(document, ociManifest), annotations }] }),
     },
     blob(document),
     blob(config),

@@ -260,11 +260,14 @@ describe("removing", () => {
   });
 });
 
+function at(created: string, Labels: Record<string, string> = {}): { config: Record<string, unknown> } {
+  return { config: { created, config: { Labels } } };
+}
+
 describe("lists", () => {
   test("show what the filters leave, newest first, without intermediate images", async () => {
     await using scratch = newScratch();
     using fixture = openImages(scratch.path);
-    const at = (created: string, Labels: Record<string, string> = {}) => ({ config: { created, config: { Labels } } });
     const base = await make(fixture, ["a"], at("2020-01-01T00:00:00Z"));
     const one = await make(fixture, ["a", "b"], {
       ...at("2021-01-01T00:00:00Z", { k: "v" }),

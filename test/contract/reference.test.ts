@@ -1,11 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import {
-  canonicalString,
-  familiarName,
-  familiarString,
-  parseReference,
-  withDefaultTag,
-} from "../../src/spec/index.ts";
+import { canonicalString, familiarName, familiarString, parseReference, withDefaultTag } from "../../src/spec/index.ts";
 
 const hex = "a".repeat(64);
 const digest = `sha256:${hex}`;

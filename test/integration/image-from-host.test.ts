@@ -1,5 +1,14 @@
 import { describe, expect, test } from "bun:test";
-import { chmodSync, existsSync, lstatSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { collectMessages, collectBytes, openImages, sha256, type ImageFixture } from "../support/image-fixture.ts";
 import { newScratch } from "../support/scratch.ts";
@@ -70,6 +79,35 @@ describe("an image of programs of the host", () => {
     ]);
     expect(chroot(root, program).output).toBe("own\n");
   });
+
+  test.each(["-Wl,--enable-new-dtags", "-Wl,--disable-new-dtags"])(
+    "brings libraries that a program finds by $ORIGIN, with linker option %p, and those need by theirs",
+    async (option) => {
+      await using scratch = newScratch();
+      using fixture = openImages(scratch.path);
+      const library = join(scratch.path, "lib");
+      const program = join(scratch.path, "bin/program");
+      mkdirSync(library);
+      mkdirSync(join(scratch.path, "bin"));
+      writeFileSync(join(scratch.path, "low.c"), "int low(void) { return 42; }");
+      writeFileSync(join(scratch.path, "high.c"), "int low(void); int high(void) { return low(); }");
+      writeFileSync(join(scratch.path, "main.c"), "int high(void); int main(void) { return high(); }");
+      const origin = (path: string): string[] => [`-Wl,-rpath,$ORIGIN${path}`, option];
+      const cc = (...words: string[]): void => {
+        expect(Bun.spawnSync(["cc", ...words], { cwd: scratch.path }).stderr.toString()).toBe("");
+      };
+      cc("-shared", "-o", "lib/liblow.so.1", "low.c", "-Wl,-soname,liblow.so.1");
+      // DT_RPATH is inherited from the program; with DT_RUNPATH each library needs its own.
+      const inherited = option.includes("enable") ? origin("") : [];
+      cc("-shared", "-o", "lib/libhigh.so", "high.c", "lib/liblow.so.1", "-Wl,-soname,libhigh.so", ...inherited);
+      cc("-o", "bin/program", "main.c", "lib/libhigh.so", "-Llib", "-Wl,-rpath-link,lib", ...origin("/../lib"));
+      await collectMessages(fixture.images.fromHost("own", [program]));
+      const root = await mountImage(fixture, "own");
+      // The linker asks /proc where the program lies.
+      Bun.spawnSync(["mount", "-t", "proc", "proc", join(root, "proc")]);
+      expect(chroot(root, program)).toMatchObject({ error: "", exitCode: 42 });
+    },
+  );
 
   test.each([
     [["bash", "no-such-program"], 'The program "no-such-program" is not on this host'],
