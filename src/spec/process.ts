@@ -17,7 +17,7 @@ export interface ProcessSpec {
 export interface ResolvedUser {
   readonly uid: number;
   readonly gid: number;
-  /** Supplementary groups, ascending, without `gid`. */
+  /** Supplementary groups, ascending, `gid` among them. */
   readonly groups: readonly number[];
   readonly home: string;
 }
