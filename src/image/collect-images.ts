@@ -30,6 +30,7 @@ export async function collectImages(services: ImageServices): Promise<{ deleted:
 
 /** Blobs that no record of an image names and no lease keeps. */
 export async function collectBlobs({ content, table }: ImageServices): ReturnType<typeof content.collect> {
+  table.dropBlobsOfMissingLayers();
   const named = table.contentDigests();
   return content.collect((digest) => named.has(digest));
 }

@@ -23,7 +23,7 @@ export async function createImage(
   if (!content.has(id)) await content.ingestBytes(configBytes, { mediaType: mediaTypes.ociConfig, lease });
   const parent = options.parent !== undefined && table.has(options.parent) ? options.parent : "";
   const sizeBytes = layers.reduce((sum, layer) => sum + layer.sizeBytes, 0);
-  const blobs = layers.map((layer, index) => ({ layer, blob: options.blobs?.[index] }));
+  const blobs = layers.map((layer, index) => ({ layer, blob: options.blobs?.[index] ?? table.blobOf(layer.diffId) }));
   table.insert({ id, config, parent: parent === id ? "" : parent, sizeBytes }, blobs);
   if (target) table.putTag(id, target);
   const record = table.byId(id);

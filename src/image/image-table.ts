@@ -16,7 +16,6 @@ const schema = `
     diff_id TEXT NOT NULL, chain_id TEXT NOT NULL, blob_digest TEXT, blob_media_type TEXT, blob_size INTEGER,
     PRIMARY KEY (image_id, position)
   ) STRICT;
-  CREATE INDEX IF NOT EXISTS image_layers_diff_id ON image_layers (diff_id);
   CREATE TABLE IF NOT EXISTS image_tags (
     repository TEXT NOT NULL, tag TEXT NOT NULL, image_id TEXT NOT NULL,
     PRIMARY KEY (repository, tag)
@@ -27,6 +26,9 @@ const schema = `
     PRIMARY KEY (repository, digest)
   ) STRICT;
   CREATE INDEX IF NOT EXISTS image_digests_image ON image_digests (image_id);
+  CREATE TABLE IF NOT EXISTS layer_blobs (
+    diff_id TEXT PRIMARY KEY, digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL
+  ) STRICT;
   CREATE TABLE IF NOT EXISTS layer_tars (diff_id TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL) STRICT;`;
 
 interface ImageRow {
@@ -127,6 +129,11 @@ export class ImageTable {
           blob?.mediaType ?? null,
           blob?.size ?? null,
         );
+        if (blob) {
+          this.#db
+            .query("INSERT OR IGNORE INTO layer_blobs VALUES (?, ?, ?, ?)")
+            .run(layer.diffId, blob.digest, blob.mediaType, blob.size);
+        }
       }
     });
   }
@@ -205,16 +212,21 @@ export class ImageTable {
     return [...tags, ...digests];
   }
 
-  /** A blob that carries this layer, whichever image brought it. */
+  /** A blob that carries this layer, whichever image brought it; the image may be gone. */
   blobOf(diffId: string): Descriptor | undefined {
     return (
       this.#db
-        .query<Descriptor, [string]>(
-          `SELECT blob_digest AS digest, blob_media_type AS mediaType, blob_size AS size FROM image_layers
-            WHERE diff_id = ? AND blob_digest IS NOT NULL LIMIT 1`,
-        )
+        .query<Descriptor, [string]>("SELECT digest, media_type AS mediaType, size FROM layer_blobs WHERE diff_id = ?")
         .get(diffId) ?? undefined
     );
+  }
+
+  /** Forgets the blobs of layers that are gone: a layer under a container outlives its image, and needs its blob to be saved. */
+  dropBlobsOfMissingLayers(): void {
+    const present = new Set(this.#snapshots.layers().map((layer) => layer.diffId));
+    for (const diffId of this.#column("SELECT diff_id AS value FROM layer_blobs")) {
+      if (!present.has(diffId)) this.#db.query("DELETE FROM layer_blobs WHERE diff_id = ?").run(diffId);
+    }
   }
 
   /** Every digest of content that a record here names. */
@@ -222,7 +234,7 @@ export class ImageTable {
     return new Set(
       this.#column(
         `SELECT id AS value FROM images UNION SELECT digest FROM image_digests
-          UNION SELECT blob_digest FROM image_layers WHERE blob_digest IS NOT NULL`,
+          UNION SELECT blob_digest FROM image_layers WHERE blob_digest IS NOT NULL UNION SELECT digest FROM layer_blobs`,
       ),
     );
   }

@@ -28,13 +28,23 @@ export async function layerFromBlob(
   const known = snapshots.layer(chainIdOf(parent, diffId));
   if (known) {
     if (!isPlain) await verifyDiffId(decompress(content.open(blob.digest)), { diffId, digest: blob.digest });
-    return { layer: known, blob: isPlain ? undefined : blob };
+    // Named by an image, it is known to be saveable as it is.
+    const settled = isPlain && (table.chainIds().has(known.chainId) || table.blobOf(diffId) !== undefined);
+    if (settled) return { layer: known, blob: undefined };
+    return isPlain ? withNeededBlob(services, { layer: known, blob }) : { layer: known, blob };
   }
   const layer = await snapshots.apply(parent, decompress(content.open(blob.digest)), { diffId });
-  if (!isPlain) return { layer, blob };
+  return isPlain ? withNeededBlob(services, { layer, blob }) : { layer, blob };
+}
+
+/** The plain blob is needed only when packing the layer again gives other bytes. */
+async function withNeededBlob(
+  { snapshots, table }: ImageServices,
+  { layer, blob }: { layer: Layer; blob: Descriptor },
+): Promise<{ layer: Layer; blob: Descriptor | undefined }> {
   const packed = await measure(snapshots.packLayer(layer.chainId));
-  if (packed.digest !== diffId) return { layer, blob };
-  table.putTarSize(diffId, packed.sizeBytes);
+  if (packed.digest !== layer.diffId) return { layer, blob };
+  table.putTarSize(layer.diffId, packed.sizeBytes);
   return { layer, blob: undefined };
 }
 

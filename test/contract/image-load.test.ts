@@ -314,6 +314,36 @@ describe("saving", () => {
     expect(to.images.get("a:1").id).toBe(id);
   });
 
+  test("a layer of another packer stays saveable under a container, when its image is gone", async () => {
+    await using scratch = newScratch();
+    using fixture = openImages(scratch.path);
+    const { images, snapshots, content } = fixture;
+    const unsorted = await tarOf([
+      { name: "z", text: "z" },
+      { name: "a", text: "a" },
+    ]);
+    const bytes = configFor([unsorted]);
+    const archive = await tarOf([
+      { name: "c.json", text: bytes },
+      { name: "l.tar", text: unsorted },
+      { name: "manifest.json", text: manifest(["l.tar"], ["a:1"], "c.json") },
+    ]);
+    for (let round = 0; round < 2; round++) {
+      await load(fixture, archive);
+      const { chainId = "" } = images.get("a:1");
+      expect(content.has(sha256(unsorted))).toBe(true);
+      if (round === 0) await snapshots.prepare("container", chainId);
+      await images.remove("a:1", { force: true, noPrune: false, usedBy: () => [] });
+      expect(content.has(sha256(unsorted))).toBe(true);
+      await images.create(configFor([unsorted], { author: "commit" }), { layers: [chainId], reference: "b:1" });
+      expect(await collectBytes(await images.save(["b:1"]))).not.toHaveLength(0);
+      await images.remove("b:1", { force: true, noPrune: false, usedBy: () => [] });
+    }
+    await snapshots.remove("container");
+    await images.collect();
+    expect(leftovers(fixture)).toEqual([]);
+  });
+
   test("an image by its id has no name in the archive", async () => {
     await using scratch = newScratch();
     using from = openImages(scratch.path);
