@@ -12,7 +12,7 @@ export interface ExecPlanContext {
 }
 
 /** The view of files comes last: after it no path of the host leads anywhere. */
-const order = ["user", "ipc", "uts", "network", "pid", "cgroup", "mount"] as const;
+const order = ["user", "ipc", "uts", "network", "cgroup", "mount"] as const;
 
 /**
  * The operations that run one more process in a running container: it joins the groups and every namespace that the container does
@@ -28,6 +28,17 @@ export function compileExecPlan(spec: OciSpec, process: ProcessSpec, context: Ex
   };
   const present = new Set(spec.linux.namespaces.map(({ type }) => type));
   const ops: Op[] = [
+    ...(present.has("pid")
+      ? [
+          op(
+            "monitor",
+            "setns",
+            ["pid", "init"],
+            "A pid namespace is entered by being born in it: the next child will be",
+          ),
+        ]
+      : []),
+    op("monitor", "clone", [""], "The new process, still with the host's view of everything but process numbers"),
     ...context.cgroupDirectories.map((directory) =>
       op(
         "child",
@@ -36,6 +47,7 @@ export function compileExecPlan(spec: OciSpec, process: ProcessSpec, context: Ex
         "First of all: whatever it does from here on counts against the container's limits",
       ),
     ),
+    ...limitOps(tail, `_ses.${context.settings["id"] ?? ""}`),
     ...order
       .filter((type) => present.has(type))
       .map((type) =>
@@ -49,7 +61,6 @@ export function compileExecPlan(spec: OciSpec, process: ProcessSpec, context: Ex
     ...(tail.terminal
       ? [op("child", "send-fd", ["pty"], "A terminal of the container's own devpts; the monitor gets the other end")]
       : []),
-    ...limitOps(tail, `_ses.${context.settings["id"] ?? ""}`),
     ...sessionOps(tail),
     ...identityOps(tail, spec.linux.seccomp),
     ...execOps(tail),

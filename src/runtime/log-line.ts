@@ -26,14 +26,14 @@ export function parseLogLine(bytes: Buffer, { start, end }: { start: number; end
   const afterTime = bytes.indexOf(space, start);
   const afterStream = bytes.indexOf(space, afterTime + 1);
   if (afterTime < 0 || afterStream < 0 || afterStream + 2 > end) return undefined;
-  const stream = bytes.latin1Slice(afterTime + 1, afterStream);
+  const stream = bytes.toString("latin1", afterTime + 1, afterStream);
   const tag = bytes[afterStream + 1];
   const isPartial = tag === 0x50;
   if ((stream !== "stdout" && stream !== "stderr") || (tag !== 0x46 && !isPartial)) return undefined;
   const text = Math.min(afterStream + 3, end);
   // The newline that ends the record is also the one that ended the line.
   const data = bytes.subarray(text, isPartial ? end : end + 1);
-  return { stream, time: bytes.latin1Slice(start, afterTime), data, partial: isPartial };
+  return { stream, time: bytes.toString("latin1", start, afterTime), data, partial: isPartial };
 }
 
 export function nextLineEnd(bytes: Uint8Array, start: number): number {

@@ -15,27 +15,24 @@ const seccompFlagNames: Readonly<Record<string, string>> = {
 
 /** What a process inherits and no namespace covers: resource limits, its chance with the OOM killer, its keyring. */
 export function limitOps(process: OciProcess, keyringName: string): Op[] {
+  const rlimits = (process.rlimits ?? []).map(({ type, soft, hard }) => {
+    const name = type.replace("RLIMIT_", "").toLowerCase();
+    const reason = `--ulimit ${name}: the kernel enforces it for each process by itself`;
+    return op("child", "rlimit", [name, limitText(soft), limitText(hard)], reason);
+  });
   return [
-    ...(process.rlimits ?? []).map(({ type, soft, hard }) => {
-      const name = type.replace("RLIMIT_", "").toLowerCase();
-      return op(
-        "child",
-        "rlimit",
-        [name, limitText(soft), limitText(hard)],
-        `--ulimit ${name}: the kernel enforces it for each process by itself`,
-      );
-    }),
     op(
       "child",
       "oom-score",
       [String(process.oomScoreAdj ?? 0)],
       "How readily the kernel kills it when memory runs out; the engine's own value must not be inherited",
     ),
+    ...rlimits,
     op(
       "child",
       "keyring",
       [keyringName],
-      "A session keyring of its own: keys have no namespace, and the host's session keys must not be reachable",
+      "A session keyring of its own: keys have no namespace, and the host's must not be reachable",
     ),
   ];
 }

@@ -34,7 +34,7 @@ export async function* readLog(path: string, options: ReadLogOptions = {}): Asyn
           if (verdict === "yes") yield record;
         }
         // Between blocks others have their turn.
-        await undefined;
+        await new Promise((resolve) => setImmediate(resolve));
       }
     }
   } finally {
@@ -75,7 +75,7 @@ function* blocks(part: LogPart): Generator<LogRecord[]> {
       start = end + 1;
     }
     if (start === 0) {
-      if (at + size >= part.end || size >= maxLineBytes) return;
+      if (bytes.length === 0 || at + size >= part.end || size >= maxLineBytes) return;
       size *= 2;
       continue;
     }
