@@ -324,10 +324,11 @@ int monitor_main(void) {
   monitor.channel.ready = channel_ready;
   if (loop_init(&monitor.loop) || watch_signals(&monitor)) _exit(1);
   begin(&monitor);
-  while (monitor.phase != PHASE_OVER) {
-    loop_turn(&monitor.loop, ending_timeout_ms(&monitor));
+  for (;;) {
     check_run(&monitor);
     ending_check(&monitor);
+    if (monitor.phase == PHASE_OVER) break;
+    loop_turn(&monitor.loop, ending_timeout_ms(&monitor));
   }
   _exit(0);
 }
