@@ -38,7 +38,10 @@ async function firstBytes(source: AsyncIterable<Uint8Array>): Promise<Uint8Array
 /** The checksum of a header block (pax(1), ustar): the sum of its bytes with the checksum's own as blanks. */
 function isTarHeader(block: Uint8Array): boolean {
   if (block.length < blockBytes || block[0] === 0) return false;
-  const written = Number.parseInt(Buffer.from(block.subarray(148, 156)).toString("latin1").replaceAll("\0", " ").trim(), 8);
+  const written = Number.parseInt(
+    Buffer.from(block.subarray(148, 156)).toString("latin1").replaceAll("\0", " ").trim(),
+    8,
+  );
   let sum = 0;
   for (const [index, byte] of block.entries()) sum += index >= 148 && index < 156 ? 0x20 : byte;
   return sum === written;

@@ -20,7 +20,9 @@ export function quote(text: string): string {
   let result = '"';
   for (const character of text) {
     const code = character.codePointAt(0) ?? 0;
-    const short = { 7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\" }[code];
+    const short = { 7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\" }[
+      code
+    ];
     if (short) result += short;
     else if (code < 0x20 || code === 0x7f) result += `\\x${code.toString(16).padStart(2, "0")}`;
     else if (code < 0x7f || isPrintable(character)) result += character;

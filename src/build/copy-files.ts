@@ -3,6 +3,7 @@
 import { write } from "node:fs";
 import { posix } from "node:path";
 import { promisify } from "node:util";
+import { resolveInRoot } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
 import {
   SystemError,
@@ -82,7 +83,10 @@ export class FileCopier {
   async writeText(text: string, destination: string): Promise<void> {
     await this.#into(destination, async ({ fd }, name) => {
       makeRoom(fd, name, { keepDirectory: false });
-      const file = openAt(fd, name, { flags: openFlags.writeOnly | openFlags.create | openFlags.exclusive, mode: 0o600 });
+      const file = openAt(fd, name, {
+        flags: openFlags.writeOnly | openFlags.create | openFlags.exclusive,
+        mode: 0o600,
+      });
       try {
         await writeAll(file, Buffer.from(text));
         chownFd(file, this.options.owner ?? { uid: 0, gid: 0 });
@@ -138,7 +142,11 @@ export class FileCopier {
     }
   }
 
-  async #copySubdirectory(sourceFd: number, name: string, { place, stat }: { place: Place; stat: FileStat }): Promise<void> {
+  async #copySubdirectory(
+    sourceFd: number,
+    name: string,
+    { place, stat }: { place: Place; stat: FileStat },
+  ): Promise<void> {
     makeRoom(place.fd, name, { keepDirectory: true });
     mkdirAt(place.fd, name, 0o700);
     const from = openAt(sourceFd, name, { flags: openFlags.directory });
@@ -160,7 +168,10 @@ export class FileCopier {
   async #writeFile(sourceFd: number, stat: FileStat, { place, name }: { place: Place; name: string }): Promise<void> {
     makeRoom(place.fd, name, { keepDirectory: false });
     if (stat.links > 1 && this.#linkAgain(stat, { place, name })) return;
-    const file = openAt(place.fd, name, { flags: openFlags.writeOnly | openFlags.create | openFlags.exclusive, mode: 0o600 });
+    const file = openAt(place.fd, name, {
+      flags: openFlags.writeOnly | openFlags.create | openFlags.exclusive,
+      mode: 0o600,
+    });
     try {
       for await (const chunk of readDescriptor(sourceFd)) {
         this.options.signal?.throwIfAborted();
@@ -192,9 +203,16 @@ export class FileCopier {
     }
   }
 
-  #copyNode(stat: FileStat, type: "character" | "block" | "fifo", { place, name }: { place: Place; name: string }): void {
+  #copyNode(
+    stat: FileStat,
+    type: "character" | "block" | "fifo",
+    { place, name }: { place: Place; name: string },
+  ): void {
     if (type === "character" && stat.rdevMajor === 0 && stat.rdevMinor === 0) {
-      throw new EngineError("invalidArgument", `"${name}" is a character device 0:0, which would hide a file of the image`);
+      throw new EngineError(
+        "invalidArgument",
+        `"${name}" is a character device 0:0, which would hide a file of the image`,
+      );
     }
     makeRoom(place.fd, name, { keepDirectory: false });
     mknodAt(place.fd, name, { type, mode: stat.mode, major: stat.rdevMajor, minor: stat.rdevMinor });
@@ -220,7 +238,7 @@ function copyCapability(from: number, to: number): void {
 }
 
 async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
+  for (let done = 0; done < bytes.length;) {
     const { bytesWritten } = await writeAsync(fd, bytes, done, bytes.length - done);
     done += bytesWritten;
   }
@@ -231,11 +249,13 @@ async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
  * (root's where undefined). The caller closes the descriptor.
  */
 export function makeDirectories(rootFd: number, path: string, owner: Owner | undefined): number {
-  const parts = posix.resolve("/", path).split("/").filter((part) => part !== "");
+  // A symlink may lead to a place that is made only now, so it is followed by its text.
+  const resolved = resolveInRoot(rootFd, path, { follow: true, allowMissing: true });
+  const parts = resolved.split("/").filter((part) => part !== "");
   let current = openInRoot(rootFd, ".", { flags: openFlags.directory });
   for (const [index, name] of parts.entries()) {
     const prefix = parts.slice(0, index + 1).join("/");
-    const next = tryOpenInRoot(rootFd, prefix, { flags: openFlags.directory });
+    const next = tryOpenInRoot(rootFd, prefix, { flags: openFlags.directory, symlinks: "refuse" });
     if (next === -errnoNumber("ENOENT") && mkdirAt(current, name, 0o755)) {
       const made = openAt(current, name, { flags: openFlags.directory });
       chownFd(made, owner ?? { uid: 0, gid: 0 });

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { posix } from "node:path";
-import { decompress, extractTree } from "../archive/index.ts";
+import { decompress, extractTree, resolveInRoot } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
 import { closeFd, openDirectory, openFlags, openInRoot, statFd } from "../kernel/index.ts";
 import type { ImageRunConfig } from "../spec/index.ts";
@@ -149,7 +149,9 @@ function containerConfigOf(
 }
 
 function digestOfText({ name, content }: Heredoc): string {
-  return `file:${createHash("sha256").update(JSON.stringify([name, content])).digest("hex")}`;
+  return `file:${createHash("sha256")
+    .update(JSON.stringify([name, content]))
+    .digest("hex")}`;
 }
 
 function absoluteDestination(workingDirectory: string | undefined, requested: string): string {
@@ -162,16 +164,17 @@ async function copyAll(
   root: string,
   { copy, keepOwner }: { copy: Copy; keepOwner: boolean },
 ): Promise<void> {
-  const { instruction, sources, destination } = copy;
+  const { instruction, sources } = copy;
   const rootFd = openDirectory(root);
   try {
+    const destination = followDestination(rootFd, copy.destination);
     const chown = flagValue(instruction, "chown");
     const chmod = flagValue(instruction, "chmod");
     const asked = chown === undefined || chown === "" ? undefined : await resolveOwner(rootFd, chown);
     const owner: Owner | undefined = asked ?? (keepOwner ? undefined : { uid: 0, gid: 0 });
     const mode = chmod === undefined ? undefined : parseMode(chmod);
     const copier = new FileCopier(rootFd, { owner, mode, signal: options.signal });
-    for (const source of sources) await copySource(copier, source, { copy, root, asked });
+    for (const source of sources) await copySource(copier, source, { copy: { ...copy, destination }, root, asked });
     for (const file of instruction.files) {
       await copier.writeText(file.content, fileDestination(rootFd, destination, file.name));
     }
@@ -200,12 +203,21 @@ async function copySource(
     }
     const stat = statFd(fd);
     if (stat.type !== "file") {
-      throw new EngineError("invalidArgument", `${instruction.kind} failed: "${source.path}" is a ${stat.type}, not a file`);
+      throw new EngineError(
+        "invalidArgument",
+        `${instruction.kind} failed: "${source.path}" is a ${stat.type}, not a file`,
+      );
     }
     await copier.copyFile(fd, stat, fileDestination(copier.rootFd, destination, posix.basename(source.path)));
   } finally {
     closeFd(fd);
   }
+}
+
+/** The destination without symlinks, which lead inside the image only; what is missing is made later. */
+function followDestination(rootFd: number, destination: string): string {
+  const path = `/${resolveInRoot(rootFd, destination, { follow: true, allowMissing: true })}`;
+  return destination.endsWith("/") && path !== "/" ? `${path}/` : path;
 }
 
 /** A file goes into a destination that is a directory or is written as one. */

@@ -19,7 +19,9 @@ export class DirectiveReader {
   /** Looks at one line, without the blanks before it. The first that is no directive ends the directives. */
   read(text: string, line: number): void {
     if (this.#done) return;
-    const match = text.startsWith("#") ? /^([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$/.exec(trimSpaceLeft(text.slice(1))) : null;
+    const match = text.startsWith("#")
+      ? /^([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$/.exec(trimSpaceLeft(text.slice(1)))
+      : null;
     const name = match?.[1]?.toLowerCase();
     const value = match?.[2] ?? "";
     if (name !== "escape" && name !== "syntax" && name !== "check") {

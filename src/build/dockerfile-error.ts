@@ -48,6 +48,9 @@ export function showPlace({ line, column }: Position, { fileName, lines }: Sourc
   const text = (lines[line - 1] ?? "").replaceAll("\r", "");
   const gutter = String(line).padStart(4);
   // Tabs are kept in the caret's line, so that it stands below its column whatever their width is.
-  const indent = text.slice(0, column - 1).replace(/[^\t]/g, " ").padEnd(column - 1);
+  const indent = text
+    .slice(0, column - 1)
+    .replace(/[^\t]/g, " ")
+    .padEnd(column - 1);
   return `${fileName}:${line}:${column}\n${gutter} | ${text}\n${" ".repeat(gutter.length)} | ${indent}^`;
 }

@@ -112,7 +112,8 @@ function stageSteps(stage: Stage, context: StageContext): BuildStep[] {
 }
 
 function stagesUpTo(stages: readonly Stage[], target: string | undefined): readonly Stage[] {
-  if (stages.length === 0) throw new EngineError("invalidArgument", "No image was generated. Is your Dockerfile empty?");
+  if (stages.length === 0)
+    throw new EngineError("invalidArgument", "No image was generated. Is your Dockerfile empty?");
   if (target === undefined || target === "") return stages;
   const named = stages.findIndex((stage) => stage.from.name === target.toLowerCase());
   const at = named >= 0 || !/^\d+$/.test(target) ? named : Number(target);
@@ -132,7 +133,15 @@ function withLabels(stages: readonly Stage[], labels: Readonly<Record<string, st
     .map((key): LabelInstruction => {
       const value = labels[key] ?? "";
       const source = `LABEL ${key}=${value}`;
-      return { kind: "LABEL", position, endLine: position.line, source, flags: [], pairs: [{ key, value }], literal: true };
+      return {
+        kind: "LABEL",
+        position,
+        endLine: position.line,
+        source,
+        flags: [],
+        pairs: [{ key, value }],
+        literal: true,
+      };
     });
   return [...stages.slice(0, -1), { ...last, instructions: [...last.instructions, ...added] }];
 }
@@ -152,11 +161,16 @@ function evaluateMeta(dockerfile: Dockerfile, start: BuildArguments): BuildArgum
 function fromOrigin(from: FromInstruction, context: StageContext): Origin {
   const { dockerfile, buildArguments, names } = context;
   const expand = (text: string): string =>
-    atPlace(dockerfile, from, () => expandWord(text, buildArguments.metaValues(), { escape: dockerfile.directives.escape }));
+    atPlace(dockerfile, from, () =>
+      expandWord(text, buildArguments.metaValues(), { escape: dockerfile.directives.escape }),
+    );
   checkPlatform(from, from.platform === undefined ? undefined : expand(from.platform), dockerfile);
   const image = expand(from.image);
   if (image === "") {
-    throw faultToError(new DockerfileFault(`base name (${from.image}) should not be blank`, from.position), dockerfile.source);
+    throw faultToError(
+      new DockerfileFault(`base name (${from.image}) should not be blank`, from.position),
+      dockerfile.source,
+    );
   }
   const stage = names.indexOf(image.toLowerCase());
   if (stage >= 0) return { kind: "stage", index: stage };

@@ -154,6 +154,9 @@ export const instructionNames = [
 export type InstructionName = (typeof instructionNames)[number];
 
 /** The value of a flag that may stand once. */
-export function flagValue(instruction: { readonly flags: readonly InstructionFlag[] }, name: string): string | undefined {
+export function flagValue(
+  instruction: { readonly flags: readonly InstructionFlag[] },
+  name: string,
+): string | undefined {
   return instruction.flags.find((flag) => flag.name === name)?.value;
 }

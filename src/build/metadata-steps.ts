@@ -27,7 +27,11 @@ export function applyMetadata(
   state: StageState,
   lexing: { variables: Variables; escape: string },
 ): MetadataChange {
-  const change = (comment: string, config: Partial<ImageRunConfig>, more: Partial<StageState> = {}): MetadataChange => ({
+  const change = (
+    comment: string,
+    config: Partial<ImageRunConfig>,
+    more: Partial<StageState> = {},
+  ): MetadataChange => ({
     comment,
     state: { ...state, ...more, runConfig: { ...state.runConfig, ...config } },
   });
@@ -51,7 +55,9 @@ export function applyMetadata(
     case "SHELL":
       return change(`SHELL ${listText(instruction.shell)}`, { Shell: [...instruction.shell] });
     case "ONBUILD":
-      return change(`ONBUILD ${instruction.expression}`, { OnBuild: [...(config.OnBuild ?? []), instruction.expression] });
+      return change(`ONBUILD ${instruction.expression}`, {
+        OnBuild: [...(config.OnBuild ?? []), instruction.expression],
+      });
     case "CMD": {
       const command = resolveCommand(instruction.command, config);
       const commandSet = state.commandSet || instruction.command.arguments.length > 0;
@@ -61,10 +67,16 @@ export function applyMetadata(
       const entrypoint = resolveCommand(instruction.command, config);
       // An inherited CMD would become arguments of a program it was not written for.
       const command = state.commandSet ? {} : { Cmd: null };
-      return change(`ENTRYPOINT ${quotedList(entrypoint)}`, { Entrypoint: entrypoint.length > 0 ? entrypoint : null, ...command });
+      return change(`ENTRYPOINT ${quotedList(entrypoint)}`, {
+        Entrypoint: entrypoint.length > 0 ? entrypoint : null,
+        ...command,
+      });
     }
     case "HEALTHCHECK":
-      return { ...change(`HEALTHCHECK ${healthText(instruction.health)}`, { Healthcheck: instruction.health }), ...healthNote(config) };
+      return {
+        ...change(`HEALTHCHECK ${healthText(instruction.health)}`, { Healthcheck: instruction.health }),
+        ...healthNote(config),
+      };
     case "EXPOSE":
       return applyExpose(instruction, change, { config, lexing });
     case "VOLUME": {
@@ -77,7 +89,11 @@ export function applyMetadata(
 
 type Change = (comment: string, config: Partial<ImageRunConfig>, more?: Partial<StageState>) => MetadataChange;
 
-function applyArguments(instruction: Extract<Instruction, { kind: "ARG" }>, change: Change, state: StageState): MetadataChange {
+function applyArguments(
+  instruction: Extract<Instruction, { kind: "ARG" }>,
+  change: Change,
+  state: StageState,
+): MetadataChange {
   const texts = instruction.arguments.map(({ key, value }) => (value === undefined ? key : `${key}=${value}`));
   let { arguments: known } = state;
   for (const { key, value } of instruction.arguments) known = known.declare(key, value);
@@ -108,7 +124,10 @@ export function resolveWorkingDirectory(current: string | undefined, requested: 
   return path === "" ? "/" : path;
 }
 
-function mergeEnvironment(current: readonly string[] | null | undefined, pairs: readonly { key: string; value: string }[]): string[] {
+function mergeEnvironment(
+  current: readonly string[] | null | undefined,
+  pairs: readonly { key: string; value: string }[],
+): string[] {
   const environment = [...(current ?? [])];
   for (const { key, value } of pairs) {
     const at = environment.findIndex((entry) => entry === key || entry.startsWith(`${key}=`));

@@ -34,10 +34,13 @@ export function parseDockerfile(text: string, options: { fileName: string }): Do
     if (instruction.kind === "FROM") stages.push({ from: instruction, instructions: [] });
     else if (stage) stage.instructions.push(instruction);
     else if (instruction.kind === "ARG") metaArguments.push(instruction);
-    else throw faultToError(new DockerfileFault("no build stage in current context", instruction.position), lines.source);
+    else
+      throw faultToError(new DockerfileFault("no build stage in current context", instruction.position), lines.source);
   }
   const [first] = lines.emptyContinuations;
-  const warnings = first ? [`[WARNING]: Empty continuation line found in line ${first.line} of ${options.fileName}`] : [];
+  const warnings = first
+    ? [`[WARNING]: Empty continuation line found in line ${first.line} of ${options.fileName}`]
+    : [];
   return { source: lines.source, directives: lines.directives, metaArguments, stages, warnings };
 }
 

@@ -53,7 +53,8 @@ export function parseInstruction(line: LogicalLine, surroundings: ParseSurroundi
   const blank = whitespaceRun.exec(source);
   const written = blank ? source.slice(0, blank.index) : source;
   const name = instructionNames.find((known) => known === written.toUpperCase());
-  if (!name) throw new DockerfileFault(`unknown instruction: ${written}${didYouMean(written, instructionNames)}`, position);
+  if (!name)
+    throw new DockerfileFault(`unknown instruction: ${written}${didYouMean(written, instructionNames)}`, position);
   const restStart = blank ? blank.index + blank[0].length : source.length;
   const rest = statement.slice(restStart);
   const { flags, rest: argumentStart } = takeFlags(rest, surroundings.escape);
@@ -157,7 +158,10 @@ function parseFrom({ input, flags }: Scope): { image: string; platform?: string;
 
 function parseArguments(scope: Scope): { key: string; value?: string }[] {
   const words = splitQuotedWords(scope.input);
-  atLeastOne(scope, words.map((word) => word.text));
+  atLeastOne(
+    scope,
+    words.map((word) => word.text),
+  );
   return words.map(({ text, offset }) => {
     const [key, value] = splitOnce(text, "=");
     if (key === "") throw new DockerfileFault("ARG names can not be blank", scope.input.positionAt(offset));
@@ -178,9 +182,8 @@ function parseCopy(scope: Scope): Pick<CopyInstruction, "sources" | "files" | "d
   if (parseHeredocWord(destination)) {
     throw new DockerfileFault(`${name} cannot accept a heredoc as a destination`, input.positionAt(0));
   }
-  const isHeredoc = (word: string): boolean => parseHeredocWord(word) !== undefined;
   const files = heredocs.map((file) => (file.chomp ? { ...file, content: chompTabs(file.content) } : file));
-  return { sources: words.filter((word) => !isHeredoc(word)), files, destination };
+  return { sources: words.filter((word) => !parseHeredocWord(word)), files, destination };
 }
 
 function parseRun(scope: Scope): Pick<RunInstruction, "command" | "heredocs"> {

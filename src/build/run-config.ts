@@ -78,5 +78,7 @@ function sortKeys<Value>(map: Record<string, Value>): Record<string, Value> {
  */
 export function stepKey(parentImageId: string, containerConfig: ImageRunConfig, surroundings = ""): string {
   const { Image: _image, Hostname: _hostname, Domainname: _domain, ...comparable } = orderRunConfig(containerConfig);
-  return createHash("sha256").update(JSON.stringify([parentImageId, comparable, surroundings])).digest("hex");
+  return createHash("sha256")
+    .update(JSON.stringify([parentImageId, comparable, surroundings]))
+    .digest("hex");
 }

@@ -7,7 +7,8 @@ import { didYouMean } from "./suggest.ts";
 
 const types = ["bind", "cache", "tmpfs", "secret", "ssh"];
 const sharings = ["shared", "private", "locked"];
-const keys = "type from source src target dst destination readonly ro readwrite rw required size id sharing mode uid gid env";
+const keys =
+  "type from source src target dst destination readonly ro readwrite rw required size id sharing mode uid gid env";
 const switches = new Set(["readonly", "ro", "readwrite", "rw", "required"]);
 
 /** Checks one `--mount` value. Values that hold a variable are checked only for their keys. Returns its fields. */
@@ -24,10 +25,7 @@ export function parseRunMount(text: string, position: Position): ReadonlyMap<str
       throw new DockerfileFault(`unexpected key '${key}' in '${field}'${didYouMean(key, names)}`, position);
     }
     if (key === "from" && /\$./.test(value ?? "")) {
-      throw new DockerfileFault(
-        `'from' doesn't support variable expansion, define alias stage instead`,
-        position,
-      );
+      throw new DockerfileFault(`'from' doesn't support variable expansion, define alias stage instead`, position);
     }
     if (value !== undefined && !value.includes("$")) checkValue(key, value, position);
     fields.set(key, value ?? "true");
@@ -73,7 +71,8 @@ function checkTogether(fields: ReadonlyMap<string, string>, position: Position):
     if (fields.has(key) && !allowed.includes(type)) refuse(`unexpected key '${key}' for mount type '${type}'`);
   }
   for (const key of ["mode", "uid", "gid"]) {
-    if (fields.has(key) && (type === "bind" || type === "tmpfs")) refuse(`${key} not allowed for "${type}" type mounts`);
+    if (fields.has(key) && (type === "bind" || type === "tmpfs"))
+      refuse(`${key} not allowed for "${type}" type mounts`);
   }
   if (type === "secret") {
     const source = fields.has("source") || fields.has("src");
@@ -92,7 +91,8 @@ function splitCsv(text: string, position: Position): string[] {
   const pattern = /(?:"((?:[^"]|"")*)"|([^",]*))(,|$)/gy;
   for (;;) {
     const match = pattern.exec(text);
-    if (!match) throw new DockerfileFault(`failed to parse csv mounts: bare or unmatched " in ${quote(text)}`, position);
+    if (!match)
+      throw new DockerfileFault(`failed to parse csv mounts: bare or unmatched " in ${quote(text)}`, position);
     fields.push(match[1] === undefined ? (match[2] ?? "") : match[1].replaceAll('""', '"'));
     if (match[3] === "") return fields;
   }

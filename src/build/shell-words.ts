@@ -32,7 +32,7 @@ function run(word: string, variables: Variables, options: LexerOptions): { resul
   try {
     return new ShellLexer(word, variables, options).processUntil(undefined, options.rawEscapes ?? false);
   } catch (error) {
-    throw new Error(`failed to process ${quote(word)}: ${(error as Error).message}`);
+    throw new Error(`failed to process ${quote(word)}: ${(error as Error).message}`, { cause: error });
   }
 }
 
@@ -235,7 +235,9 @@ class ShellLexer {
     try {
       return this.processUntil(stop, options.raw).result;
     } catch (error) {
-      if (this.#peek() === undefined) throw new Error(`syntax error: ${options.missing}`);
+      if (this.#peek() === undefined) {
+        throw new Error(`syntax error: ${options.missing}`, { cause: error });
+      }
       throw error;
     }
   }
@@ -262,7 +264,11 @@ class ShellLexer {
     if (this.#peek() !== "<") return "<";
     this.#next++;
     let result = "<<";
-    for (let character = this.#peek(); character !== undefined && "\t\r ".includes(character); character = this.#peek()) {
+    for (
+      let character = this.#peek();
+      character !== undefined && "\t\r ".includes(character);
+      character = this.#peek()
+    ) {
       result += character;
       this.#next++;
     }

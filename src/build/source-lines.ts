@@ -74,7 +74,10 @@ export class SourceLines {
       continued = cut.continued;
     }
     if (text.length > dockerfileLimits.lineBytes) {
-      throw new DockerfileFault(`dockerfile line greater than max allowed size of ${dockerfileLimits.lineBytes}`, position);
+      throw new DockerfileFault(
+        `dockerfile line greater than max allowed size of ${dockerfileLimits.lineBytes}`,
+        position,
+      );
     }
     // A lone escape before the end of the file continues nothing.
     return trimSpaceLeft(text) === "" ? this.next() : new LogicalLine(text, parts, this.#next);

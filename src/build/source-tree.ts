@@ -73,7 +73,8 @@ export class SourceTree implements Disposable {
     const type = stat.type === "directory" ? "directory" : "file";
     const known = this.#memory.get(path);
     if (known !== undefined) return { path, type, digest: known };
-    const digest = type === "directory" ? await this.#digestDirectory(path, signal) : `file:${await this.#digestFollowed(path)}`;
+    const digest =
+      type === "directory" ? await this.#digestDirectory(path, signal) : `file:${await this.#digestFollowed(path)}`;
     this.#memory.set(path, digest);
     return { path, type, digest };
   }
@@ -165,7 +166,17 @@ export class SourceTree implements Disposable {
 
 function hashHeader(path: string, stat: FileStat, linkText: string): Hash {
   const size = stat.type === "file" ? stat.size : 0;
-  const fields = [path, stat.type, stat.mode & 0o7777, stat.uid, stat.gid, size, linkText, stat.rdevMajor, stat.rdevMinor];
+  const fields = [
+    path,
+    stat.type,
+    stat.mode & 0o7777,
+    stat.uid,
+    stat.gid,
+    size,
+    linkText,
+    stat.rdevMajor,
+    stat.rdevMinor,
+  ];
   return createHash("sha256").update(`${JSON.stringify(fields)}\n`);
 }
 
@@ -178,7 +189,7 @@ async function hashContent(hash: Hash, fd: number): Promise<void> {
 /** The bytes of an open file from its beginning; the descriptor stays the caller's. Each chunk is valid until the next. */
 export async function* readDescriptor(fd: number): AsyncGenerator<Uint8Array> {
   const buffer = Buffer.allocUnsafe(chunkBytes);
-  for (let position = 0; ; ) {
+  for (let position = 0; ;) {
     const { bytesRead } = await readAsync(fd, buffer, 0, buffer.length, position);
     if (bytesRead === 0) return;
     position += bytesRead;

@@ -12,7 +12,15 @@ import { MountedSnapshot } from "./mounted-snapshot.ts";
 import { parseInstructions } from "./parse-dockerfile.ts";
 import { environmentOf, shellOf } from "./run-config.ts";
 import { runStep } from "./run-step.ts";
-import { beginStage, commitStep, findCached, topLayer, withImage, type StageState, type StepResult } from "./stage-state.ts";
+import {
+  beginStage,
+  commitStep,
+  findCached,
+  topLayer,
+  withImage,
+  type StageState,
+  type StepResult,
+} from "./stage-state.ts";
 import type { StepEvent } from "./step-events.ts";
 
 type Steps = AsyncGenerator<StepEvent, StageState>;
@@ -95,7 +103,10 @@ export class StepWorker {
         const change = applyMetadata(instruction, state, { variables, escape });
         if (change.note !== undefined) yield { type: "note", text: change.note };
         const { runConfig } = change.state;
-        const containerConfig: ImageRunConfig = { ...runConfig, Cmd: [...shellOf(runConfig), "#(nop) ", change.comment] };
+        const containerConfig: ImageRunConfig = {
+          ...runConfig,
+          Cmd: [...shellOf(runConfig), "#(nop) ", change.comment],
+        };
         return yield* this.#container(change.state, containerConfig, async () => ({}));
       }
     }
@@ -113,7 +124,10 @@ export class StepWorker {
     const { snapshots } = this.environment.services;
     const directory = resolveWorkingDirectory(state.runConfig.WorkingDir, requested);
     const runConfig = { ...state.runConfig, WorkingDir: directory };
-    const containerConfig: ImageRunConfig = { ...runConfig, Cmd: [...shellOf(runConfig), `#(nop) WORKDIR ${directory}`] };
+    const containerConfig: ImageRunConfig = {
+      ...runConfig,
+      Cmd: [...shellOf(runConfig), `#(nop) WORKDIR ${directory}`],
+    };
     return yield* this.#container({ ...state, runConfig }, containerConfig, async () => {
       await using snapshot = await MountedSnapshot.create(snapshots, topLayer(state));
       const rootFd = openDirectory(snapshot.root);

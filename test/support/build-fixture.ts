@@ -28,7 +28,13 @@ export class TestBuilder implements Disposable {
     const { paths } = this;
     const content = new ContentStore({ paths, db: this.#db });
     this.snapshots = createOverlay2({ paths, db: this.#db });
-    this.images = new ImageStore({ paths, db: this.#db, content, snapshots: this.snapshots, bunPath: process.execPath });
+    this.images = new ImageStore({
+      paths,
+      db: this.#db,
+      content,
+      snapshots: this.snapshots,
+      bunPath: process.execPath,
+    });
     this.executor = new ChrootExecutor(this.snapshots, this.images);
   }
 
@@ -58,7 +64,10 @@ export class TestBuilder implements Disposable {
     return this.buildContext(contextOf(files), options);
   }
 
-  buildContext(context: AsyncIterable<Uint8Array>, options: Partial<BuildRequest> = {}): AsyncGenerator<ProgressMessage> {
+  buildContext(
+    context: AsyncIterable<Uint8Array>,
+    options: Partial<BuildRequest> = {},
+  ): AsyncGenerator<ProgressMessage> {
     const { images, snapshots, executor, paths } = this;
     const request: BuildRequest = {
       context,
@@ -76,7 +85,10 @@ export class TestBuilder implements Disposable {
   }
 
   /** Builds to the end: everything printed as one text, and the image. */
-  async run(files: readonly TestFile[], options: Partial<BuildRequest> = {}): Promise<{ text: string; image: ImageRecord }> {
+  async run(
+    files: readonly TestFile[],
+    options: Partial<BuildRequest> = {},
+  ): Promise<{ text: string; image: ImageRecord }> {
     let text = "";
     let id = "";
     for await (const message of this.build(files, options)) {
@@ -87,7 +99,10 @@ export class TestBuilder implements Disposable {
   }
 
   /** The error that a build ends with, and what it printed before. */
-  async fail(files: readonly TestFile[], options: Partial<BuildRequest> = {}): Promise<{ text: string; error: EngineError }> {
+  async fail(
+    files: readonly TestFile[],
+    options: Partial<BuildRequest> = {},
+  ): Promise<{ text: string; error: EngineError }> {
     let text = "";
     try {
       for await (const message of this.build(files, options)) text += message.stream ?? "";

@@ -30,7 +30,7 @@ const single: [word: string, result: string | Error][] = [
   ["a\\tb", "atb"],
   ["end\\", "end"],
   ["it\\'s", "it's"],
-  ["\"it's\"", "it's"],
+  ['"it\'s"', "it's"],
   ["''\"\"", ""],
   ["${NONE:-word}", "word"],
   ["${EMPTY:-word}", "word"],
@@ -61,6 +61,13 @@ const single: [word: string, result: string | Error][] = [
   ["${FILE/\\//:}", "lib:archive.tar.gz"],
   ["${FILE//[/x}", "lib/archive.tar.gz"],
   ["${FILE/a*r/x}", "lib/x.gz"],
+  ["${FILE//\\*/x}", "lib/archive.tar.gz"],
+  ["${STARS//\\*/}", "abc"],
+  ["${STARS//?/x}", "xxxxx"],
+  ["${EMPTY/*/x}", "x"],
+  ["${STARS//*/x}", "x"],
+  ["${STARS#*b*}", "*c"],
+  ["${STARS##*b*}", ""],
   ["<", "<"],
   ["<<EOF", "<<EOF"],
   ["${NONE:?is needed}", new Error("NONE: is needed")],
@@ -83,18 +90,26 @@ const single: [word: string, result: string | Error][] = [
 describe("a word", () => {
   for (const [word, result] of single) {
     test(`${word} ${result instanceof Error ? "is refused" : `is ${JSON.stringify(result)}`}`, () => {
-      const expand = (): string => expandWord(word, variables, { escape: "\\" });
-      if (result instanceof Error) expect(expand).toThrow(result.message);
-      else expect(expand()).toBe(result);
+      if (result instanceof Error) {
+        expect(() => expandWord(word, variables, { escape: "\\" })).toThrow(result.message);
+      } else {
+        expect(expandWord(word, variables, { escape: "\\" })).toBe(result);
+      }
     });
   }
+
+  test("is refused when its pattern would take for ever", () => {
+    const long = new Map([["LONG", "a".repeat(60_000)]]);
+    const expand = (): string => expandWord("${LONG/*a*a*a*a*b/x}", long, { escape: "\\" });
+    expect(expand).toThrow("takes too long");
+  });
 
   test("has the escape that the file's directive names", () => {
     expect(expandWord("C:\\dir`$HOME", variables, { escape: "`" })).toBe("C:\\dir$HOME");
   });
 
   test("keeps its quotes when it is the text of a heredoc", () => {
-    expect(expandWord("say \"it's $HOME\"", variables, { escape: "\\", skipQuotes: true })).toBe("say \"it's /root\"");
+    expect(expandWord('say "it\'s $HOME"', variables, { escape: "\\", skipQuotes: true })).toBe('say "it\'s /root"');
   });
 });
 

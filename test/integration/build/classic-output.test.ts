@@ -140,7 +140,9 @@ test("a RUN that fails says its command and code, and leaves nothing mounted", a
 
 test("a build argument that nothing names is warned of", async () => {
   const files = [{ name: "Dockerfile", text: "ARG META\nFROM test/base\nARG USED\n" }];
-  const { text } = await builder.run(files, { arguments: { META: "1", USED: "1", LOST: "1", AWAY: "1", HTTP_PROXY: "x" } });
+  const { text } = await builder.run(files, {
+    arguments: { META: "1", USED: "1", LOST: "1", AWAY: "1", HTTP_PROXY: "x" },
+  });
   expect(text).toContain("Step 1/3 : ARG META\nStep 2/3 : FROM test/base\n");
   expect(text).toContain("[Warning] One or more build-args [AWAY LOST] were not consumed\n");
 });
