@@ -170,7 +170,7 @@ export class ChrootExecutor implements Executor {
       if (step.signal?.aborted) stop();
       step.signal?.addEventListener("abort", stop);
       const copy = async (stream: "stdout" | "stderr"): Promise<void> => {
-        for await (const data of child[stream]) onOutput({ stream, data });
+        for await (const data of child[stream]) await onOutput({ stream, data });
       };
       await Promise.all([copy("stdout"), copy("stderr")]);
       const exitCode = await child.exited;
