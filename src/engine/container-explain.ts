@@ -1,8 +1,8 @@
 import type { ContainerCreateRequest, Plan, TracedOp } from "../spec/index.ts";
 import { createContainer } from "./container-creation.ts";
 import { removeContainer } from "./container-removal.ts";
-import { processOf, specAndPlan } from "./container-spec.ts";
-import { traceOf } from "./container-start.ts";
+import { containerPlan, containerSpec, processOf } from "./container-spec.ts";
+import { traceOf } from "./launch.ts";
 import { cgroupPathOf, type Core } from "./core.ts";
 import type { LiveContainer } from "./live-container.ts";
 
@@ -16,10 +16,14 @@ export async function explainContainer(core: Core, container: LiveContainer): Pr
   const { record } = container;
   const path = cgroupPathOf(core, record);
   const mode = record.host.NetworkMode ?? "bridge";
-  const { plan } = specAndPlan(core, record, {
-    attachment: mode === "host" ? { namespace: { kind: "host" }, relays: [] } : undefined,
-    cgroupDirectories: Object.values(core.cgroups.directories(path)),
+  const spec = containerSpec(core, record, {
+    namespace: mode === "host" ? { kind: "host" } : undefined,
     process: processOf(core, record),
+  });
+  const plan = containerPlan(core, record, {
+    spec,
+    relays: [],
+    cgroupDirectories: Object.values(core.cgroups.directories(path)),
   });
   return { plan, ops: container.trace.length > 0 ? container.trace : traceOf(plan) };
 }

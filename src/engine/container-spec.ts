@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { EngineError } from "../common/index.ts";
 import type { CgroupLimits } from "../kernel/index.ts";
 import type { Attachment } from "../network/index.ts";
-import { compilePlan, toOciSpec, type PlanContext } from "../runtime/index.ts";
+import { compilePlan, toOciSpec } from "../runtime/index.ts";
 import type { HostConfig, Mount, OciSpec, Plan, PlanSettings, ProcessSpec } from "../spec/index.ts";
 import { runtimeMounts } from "./container-mounts.ts";
 import { cgroupPathOf, monitorCgroupPath, type Core } from "./core.ts";
@@ -14,20 +14,14 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 type Namespace = { kind: "new" } | { kind: "host" } | { kind: "path"; path: string };
 
-/** The OCI spec and the plan of a container's next start. `attachment` undefined: for explaining, with a stand-in network namespace. */
-export function specAndPlan(
+/** The OCI spec of a container's next start. Without a namespace: for explaining, the path that its network will have. */
+export function containerSpec(
   core: Core,
   record: ContainerRecord,
-  run: {
-    attachment: Pick<Attachment, "namespace" | "relays"> | undefined;
-    cgroupDirectories: readonly string[];
-    process: ProcessSpec;
-  },
-): { spec: OciSpec; plan: Plan } {
-  const shm = shmDirectory(core, record);
+  run: { namespace: Attachment["namespace"] | undefined; process: ProcessSpec },
+): OciSpec {
   const covered = new Set(record.mounts.map((mount) => mount.Destination));
-  const ipcMode = record.host.IpcMode ?? "private";
-  const spec = toOciSpec({
+  return toOciSpec({
     id: record.id,
     config: record.config,
     host: record.host,
@@ -42,37 +36,40 @@ export function specAndPlan(
       mnt: { kind: "new" },
       pid: namespaceOf(core, { mode: record.host.PidMode, type: "pid" }),
       ipc: namespaceOf(core, {
-        mode: ipcMode === "private" || ipcMode === "shareable" || ipcMode === "none" ? "" : ipcMode,
+        mode: hasOwnShm(record) || record.host.IpcMode === "none" ? "" : record.host.IpcMode,
         type: "ipc",
       }),
       uts: utsNamespace(core, record),
-      net: run.attachment?.namespace ?? { kind: "path", path: core.paths.networkNamespace(record.id) },
+      net: run.namespace ?? { kind: "path", path: core.paths.networkNamespace(record.id) },
       user: { kind: "host" },
       cgroup: record.host.CgroupnsMode === "private" ? { kind: "new" } : { kind: "host" },
     },
     cgroupPath: cgroupPathOf(core, record),
     cgroupVersion: core.cgroups.support.version,
     process: run.process,
+    initSource: core.options.helperPath,
   });
-  const context: PlanContext = {
-    rootMounts: [
-      ...core.snapshots.mounts(record.id),
-      ...(ipcMode === "private" || ipcMode === "shareable"
-        ? [
-            {
-              type: "tmpfs",
-              source: "shm",
-              target: shm,
-              options: ["nosuid", "nodev", "noexec", "mode=1777", `size=${record.host.ShmSize}`],
-            },
-          ]
-        : []),
-    ],
-    settings: monitorSettings(core, record, run.attachment?.relays ?? []),
-    cgroupDirectories: [...run.cgroupDirectories],
+}
+
+/** The plan of that spec. */
+export function containerPlan(
+  core: Core,
+  record: ContainerRecord,
+  run: { spec: OciSpec; relays: Attachment["relays"]; cgroupDirectories: readonly string[] },
+): Plan {
+  const shm = shmDirectory(core, record);
+  const options = ["nosuid", "nodev", "noexec", "mode=1777", `size=${record.host.ShmSize}`];
+  const shmMount = { type: "tmpfs", source: "shm", target: shm, options };
+  return compilePlan(run.spec, {
+    rootMounts: [...core.snapshots.mounts(record.id), ...(hasOwnShm(record) ? [shmMount] : [])],
+    settings: monitorSettings(core, record, run.relays),
+    cgroupDirectories: run.cgroupDirectories,
     pivot: core.options.noPivot ? "chroot" : "pivot",
-  };
-  return { spec, plan: compilePlan(spec, context) };
+  });
+}
+
+function hasOwnShm({ host }: ContainerRecord): boolean {
+  return !host.IpcMode || host.IpcMode === "private" || host.IpcMode === "shareable";
 }
 
 /** Host side of /dev/shm: a tmpfs that other containers (`--ipc container:ID`) bind as well. */

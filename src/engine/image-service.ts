@@ -21,7 +21,7 @@ export class EngineImages implements ImageService {
   constructor(private readonly core: Core) {}
 
   async list(options: Parameters<ImageService["list"]>[0]): Promise<ImageSummary[]> {
-    return this.core.images.summaries({ ...options, containersOf: (id) => this.#users(id).length });
+    return this.core.images.summaries({ ...options, usedBy: (id) => this.#users(id) });
   }
 
   async inspect(reference: string): Promise<ImageInspect> {

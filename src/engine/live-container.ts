@@ -27,6 +27,7 @@ export class LiveContainer {
   readonly execIds = new Set<string>();
   readonly #exitWaiters = new Set<(result: ExitResult) => void>();
   readonly #stopWaiters = new Set<(result: ExitResult) => void>();
+  readonly #failureWaiters = new Set<(result: ExitResult) => void>();
   readonly #removalWaiters = new Set<(result: ExitResult) => void>();
 
   constructor(readonly record: ContainerRecord) {}
@@ -39,6 +40,15 @@ export class LiveContainer {
   /** The exit after which it stays down; also when it is removed. */
   nextStop(): Promise<ExitResult> {
     return new Promise((resolve) => this.#stopWaiters.add(resolve));
+  }
+
+  /** The next start that fails. */
+  startFailed(): Promise<ExitResult> {
+    return new Promise((resolve) => this.#failureWaiters.add(resolve));
+  }
+
+  announceStartFailure(result: ExitResult): void {
+    settle(this.#failureWaiters, result);
   }
 
   removal(): Promise<ExitResult> {

@@ -21,6 +21,11 @@ export async function withMountedSnapshot<T>(core: Core, key: string, work: (roo
   });
 }
 
+/** Resolves when the daemon has that snapshot not mounted: two overlays on one upper directory would spoil it. */
+export function whenUnmounted(core: Core, key: string): Promise<void> {
+  return turnOf(core, key).run(async () => {});
+}
+
 function turnOf(core: Core, key: string): Mutex {
   const mutexes = turns.get(core) ?? new Map<string, Mutex>();
   turns.set(core, mutexes);

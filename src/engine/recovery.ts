@@ -158,7 +158,8 @@ function sweepMounts(core: Core, running: ReadonlySet<string>): void {
     .filter((target) => ours.some((prefix) => target.startsWith(prefix)))
     .filter((target) => !target.startsWith(`${core.paths.volumes}/`))
     .filter((target) => !kept.some((prefix) => target === prefix || target.startsWith(`${prefix}/`)))
-    .filter((target) => !core.networks.ownsMount(target));
+    // The pool's namespaces are network's own to sweep.
+    .filter((target) => !target.startsWith(`${join(core.paths.run, "netns")}/`));
   for (const target of stale.reverse()) unmount(target, { lazy: true });
 }
 

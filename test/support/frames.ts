@@ -128,7 +128,11 @@ export class FrameConnection {
     while (this.rest.length >= 8 && this.rest.length >= 8 + this.rest.readUInt32BE(4)) {
       const end = 8 + this.rest.readUInt32BE(4);
       const payload = Buffer.from(this.rest.subarray(8, end));
-      this.frames.push({ type: this.rest[0] ?? 255, payload, fields: payload.toString("utf8").split("\0").slice(0, -1) });
+      this.frames.push({
+        type: this.rest[0] ?? 255,
+        payload,
+        fields: payload.toString("utf8").split("\0").slice(0, -1),
+      });
       this.rest = this.rest.subarray(end);
     }
     this.notify();

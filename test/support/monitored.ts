@@ -11,7 +11,31 @@ export function makeBusyboxRoot(folder: string): string {
   const root = join(folder, "root");
   for (const name of ["bin", "dev", "proc", "sys", "tmp", "etc"]) mkdirSync(join(root, name), { recursive: true });
   cpSync("/bin/busybox", join(root, "bin/busybox"));
-  for (const applet of ["sh", "cat", "echo", "sleep", "ls", "true", "stty", "head", "kill", "id", "pwd", "tty", "dd", "mount", "hostname", "yes", "env", "readlink", "test", "ps", "touch", "seq", "wc"]) {
+  for (const applet of [
+    "sh",
+    "cat",
+    "echo",
+    "sleep",
+    "ls",
+    "true",
+    "stty",
+    "head",
+    "kill",
+    "id",
+    "pwd",
+    "tty",
+    "dd",
+    "mount",
+    "hostname",
+    "yes",
+    "env",
+    "readlink",
+    "test",
+    "ps",
+    "touch",
+    "seq",
+    "wc",
+  ]) {
     symlinkSync("busybox", join(root, "bin", applet));
   }
   return root;
@@ -43,7 +67,12 @@ export function containerOps(plan: ContainerPlan): Op[] {
     op("child", "mount", ["proc", "proc", "/proc", "nosuid,nodev,noexec", "", "", root], why),
     op("child", "mount", ["tmpfs", "tmpfs", "/dev", "nosuid,strictatime", "mode=755,size=64k", "", root], why),
     op("child", "mkdir", ["/dev/pts", "755", "0", "0", root], why),
-    op("child", "mount", ["devpts", "devpts", "/dev/pts", "nosuid,noexec", "newinstance,ptmxmode=0666,mode=0620,gid=5", "", root], why),
+    op(
+      "child",
+      "mount",
+      ["devpts", "devpts", "/dev/pts", "nosuid,noexec", "newinstance,ptmxmode=0666,mode=0620,gid=5", "", root],
+      why,
+    ),
     op("child", "mknod", ["/dev/null", "c", "666", "1", "3", "0", "0", root], why),
     op("child", "mknod", ["/dev/zero", "c", "666", "1", "5", "0", "0", root], why),
     ...(plan.inOldRoot ?? []),
@@ -174,7 +203,10 @@ async function startSession(options: {
 }
 
 /** A plan of a session in the container: every namespace of init, then the words. */
-export function sessionOps(words: readonly string[], options: { terminal?: boolean; environment?: string[] } = {}): Op[] {
+export function sessionOps(
+  words: readonly string[],
+  options: { terminal?: boolean; environment?: string[] } = {},
+): Op[] {
   return [
     ...["ipc", "uts", "net", "pid", "mnt"].map((type) => op("monitor", "setns", [type, "init"], why)),
     op("monitor", "clone", [""], why),
@@ -182,7 +214,12 @@ export function sessionOps(words: readonly string[], options: { terminal?: boole
     op("child", "session", [options.terminal ? "pty" : "pipes"], why),
     op("child", "close-range", ["3"], why),
     op("child", "chdir", ["/"], why),
-    op("child", "exec", [words[0] ?? "", String(words.length), ...words, ...(options.environment ?? ["PATH=/bin"])], why),
+    op(
+      "child",
+      "exec",
+      [words[0] ?? "", String(words.length), ...words, ...(options.environment ?? ["PATH=/bin"])],
+      why,
+    ),
   ];
 }
 

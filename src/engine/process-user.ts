@@ -1,0 +1,13 @@
+import { resolveUser } from "../runtime/index.ts";
+import type { ResolvedUser } from "../spec/index.ts";
+import type { Core } from "./core.ts";
+
+/** A user by the container's own files, read from its layers: before a start nothing is mounted yet. */
+export function resolveProcessUser(
+  core: Core,
+  key: string,
+  request: { user: string; groupAdd: readonly string[] },
+): ResolvedUser {
+  const { UpperDir: upper = "", LowerDir: lower = "" } = core.snapshots.graphDriver(key).Data ?? {};
+  return resolveUser([upper, ...lower.split(":")].filter(Boolean), request);
+}

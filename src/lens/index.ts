@@ -1,0 +1,2 @@
+export { panorama } from "./panorama.ts";
+export { explainScript } from "./explain-script.ts";

@@ -1,0 +1,96 @@
+import { readFileSync } from "node:fs";
+
+/** One command of a chapter with the output that the chapter shows. */
+export interface Exchange {
+  readonly line: number;
+  readonly command: string;
+  readonly expected: readonly string[];
+  /** The block is marked `console vitrine`: docker's client has no such command. */
+  readonly vitrineOnly: boolean;
+}
+
+/** Reads the ```console blocks of a Markdown page: `$ ` begins a command, `> ` continues it, other lines are its output. */
+export function readChapter(path: string): Exchange[] {
+  const exchanges: { line: number; command: string; expected: string[]; vitrineOnly: boolean }[] = [];
+  let block: "none" | "console" | "other" = "none";
+  let vitrineOnly = false;
+  readFileSync(path, "utf8")
+    .split("\n")
+    .forEach((text, index) => {
+      const fence = /^```(.*)$/.exec(text);
+      if (fence) {
+        const words = (fence[1] ?? "").split(" ");
+        if (block !== "none") block = "none";
+        else block = words[0] === "console" ? "console" : "other";
+        vitrineOnly = words.includes("vitrine");
+        return;
+      }
+      if (block !== "console") return;
+      const last = exchanges.at(-1);
+      if (text.startsWith("$ ")) exchanges.push({ line: index + 1, command: text.slice(2), expected: [], vitrineOnly });
+      else if (text.startsWith("> ") && last?.expected.length === 0) last.command += `\n${text.slice(2)}`;
+      else last?.expected.push(text);
+    });
+  return exchanges;
+}
+
+/** `…` in a line stands for any text, a line that is only `…` for any number of lines. */
+export function matchesOutput(expected: readonly string[], actual: string): boolean {
+  const pattern = expected
+    .map((line) =>
+      line.trim() === "…" ? "(?:.*\\n)*?" : `${line.split("…").map(escapePattern).join(".*?")}[ \\t]*\\n`,
+    )
+    .join("");
+  const text = actual === "" || actual.endsWith("\n") ? actual : `${actual}\n`;
+  return new RegExp(`^${pattern}$`).test(text.replaceAll("\r\n", "\n"));
+}
+
+function escapePattern(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/ +/g, " +");
+}
+
+/** One bash for a whole chapter, so that variables and folders last from command to command. */
+export class ChapterShell implements AsyncDisposable {
+  readonly #process;
+  readonly #reader;
+  #buffer = "";
+  readonly #decoder = new TextDecoder();
+
+  constructor(options: { cwd: string; environment: Record<string, string> }) {
+    this.#process = Bun.spawn(["bash", "--norc", "--noprofile"], {
+      cwd: options.cwd,
+      env: { ...process.env, ...options.environment },
+      stdin: "pipe",
+      stdout: "pipe",
+      stderr: "inherit",
+    });
+    this.#process.stdin.write("exec 2>&1\n");
+    this.#reader = this.#process.stdout.getReader();
+  }
+
+  /** Everything the command prints on both streams, until it ends. */
+  async run(command: string): Promise<{ output: string; exitCode: number }> {
+    const mark = `end-of-command-${crypto.randomUUID()}`;
+    // A command's own standard input is empty, or it would read the rest of the chapter.
+    this.#process.stdin.write(`{ ${command}\n} </dev/null\nprintf '\\n%s %s\\n' ${mark} $?\n`);
+    this.#process.stdin.flush();
+    const end = new RegExp(`\\n${mark} (\\d+)\\n`);
+    for (;;) {
+      const match = end.exec(this.#buffer);
+      if (match) {
+        const output = this.#buffer.slice(0, match.index);
+        this.#buffer = this.#buffer.slice(match.index + match[0].length);
+        return { output, exitCode: Number(match[1]) };
+      }
+      const { value, done } = await this.#reader.read();
+      if (done) throw new Error(`The shell ended during: ${command}\n${this.#buffer}`);
+      this.#buffer += this.#decoder.decode(value, { stream: true });
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#process.stdin.end();
+    this.#process.kill();
+    await this.#process.exited;
+  }
+}
