@@ -30,6 +30,8 @@ export interface Flag {
   readonly alias?: string;
   /** Parsed, but left out of the help text. */
   readonly hidden?: boolean;
+  /** Throws when the value cannot be the flag's; the message follows the flag's name. */
+  readonly check?: (text: string) => unknown;
   /** What help calls the value, instead of the kind. */
   readonly valueName?: string;
 }
@@ -67,7 +69,7 @@ export interface Command {
   readonly arguments: ArgumentRule;
   /** False: flags after the first argument belong to the container. */
   readonly interspersed?: boolean;
-  /** The exit code of what `run` throws; docker's run and create use 125. */
+  /** The exit code for a UsageError that `run` throws, with a hint at the help text: 125 for run and create. */
   readonly failureCode?: number;
   run(invocation: Invocation): Promise<number>;
 }

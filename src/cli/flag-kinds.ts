@@ -16,6 +16,11 @@ export const repeatable: ReadonlySet<string> = new Set([
 
 /** Why the text cannot be the flag's value, in Docker's words; undefined when it can. */
 export function valueProblem(flag: Flag, text: string): string | undefined {
+  try {
+    flag.check?.(text);
+  } catch (thrown) {
+    return (thrown as Error).message;
+  }
   switch (flag.kind) {
     case "bool":
       return parseBool(text) === undefined ? goParse("ParseBool", text) : undefined;

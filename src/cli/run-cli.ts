@@ -148,19 +148,17 @@ async function unknownCommand(path: string): Promise<UsageError> {
 }
 
 function report(thrown: unknown, context?: { command: Command; path: string }): number {
-  if (thrown instanceof UsageError) {
-    printError(`${thrown.message}\n`);
-    return thrown.exitCode;
-  }
   const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-  const fromEngine = error instanceof EngineError && error.data["fromEngine"] === true;
-  const message = fromEngine ? `Error response from daemon: ${error.message}` : error.message;
-  const failureCode = context?.command.failureCode;
-  if (context && failureCode !== undefined) {
+  const data = error instanceof EngineError ? error.data : {};
+  const message = data["fromEngine"] === true ? `Error response from daemon: ${error.message}` : error.message;
+  if (process.env["VITRINE_DEBUG"]) printError(`${error.stack}\n`);
+  const startCode = typeof data["exitCode"] === "number" ? data["exitCode"] : undefined;
+  const badUseCode = thrown instanceof UsageError ? context?.command.failureCode : undefined;
+  const exitCode = startCode ?? badUseCode;
+  if (context && exitCode !== undefined) {
     printError(`vitrine: ${message}\n\nRun '${context.path} --help' for more information\n`);
-    return failureCode;
+    return exitCode;
   }
   printError(`${message}\n`);
-  if (!(error instanceof EngineError) && process.env["VITRINE_DEBUG"]) printError(`${error.stack}\n`);
-  return 1;
+  return thrown instanceof UsageError ? thrown.exitCode : 1;
 }

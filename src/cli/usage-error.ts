@@ -8,3 +8,11 @@ export class UsageError extends Error {
     this.exitCode = exitCode;
   }
 }
+
+/** A command that cannot do what was asked: printed as it is, exit code 1, with no hint at the help text. */
+export class CommandFailure extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "CommandFailure";
+  }
+}

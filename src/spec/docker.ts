@@ -126,6 +126,7 @@ export interface HostConfig extends Resources {
   MaskedPaths?: string[] | null;
   ReadonlyPaths?: string[] | null;
   Init?: boolean | null;
+  Annotations?: Record<string, string> | null;
   ConsoleSize?: [height: number, width: number];
 }
 
