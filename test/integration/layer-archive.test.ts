@@ -344,4 +344,5 @@ test("a tree of a thousand levels packs and unpacks", async () => {
   mkdirSync(copy);
   await applyLayer(packLayer(place.root), copy);
   expect(shell(copy, "find . | wc -l")).toBe("1002\n");
+  shell(place.path, "rm -rf root copy");
 });
