@@ -27,6 +27,8 @@ const nested = 0x8000;
 const attributeTypeMask = 0x3fff;
 const msgDontWait = 0x40;
 const receiveBytes = 256 * 1024;
+const flagDumpInterrupted = 0x10;
+const dumpAttempts = 8;
 
 /** One message without its header: a type, flags (see `netlinkFlag`), and the family's fixed header with its attributes. */
 export interface NetlinkMessage {
@@ -133,26 +135,40 @@ export class NetlinkSocket implements Disposable {
     this.#send(messages.map((message) => ({ ...message, flags: message.flags | netlinkFlag.request })));
     const replies: NetlinkReply[] = [];
     const failures = new Map<number, { errno: number; detail: string }>();
+    let acknowledged = 0;
     for (let chunk = this.#receive(); chunk; chunk = this.#receive()) {
       for (const { sequence, ...reply } of splitMessages(chunk)) {
         if (sequence < first) continue;
         if (reply.type !== messageError) replies.push({ type: reply.type, payload: Buffer.from(reply.payload) });
         else if (reply.payload.readInt32LE(0) !== 0) failures.set(sequence - first, readError(reply));
+        else acknowledged++;
       }
     }
     this.#throwFirst(messages, failures);
-    return replies;
+    const awaited = messages.filter((message) => message.flags & netlinkFlag.acknowledge).length;
+    if (acknowledged >= awaited) return replies;
+    const what = `${messages[0]?.what}: the kernel left ${awaited - acknowledged} of ${awaited} requests unanswered`;
+    throw new SystemError("recv", errnoNumber("ENOBUFS"), what);
   }
 
   /** All objects that the message (a GET with a family's header) lists. Starts over when the kernel says that the listing changed meanwhile. */
   dump(message: Omit<NetlinkMessage, "flags">): NetlinkReply[] {
+    for (let attempt = 1; ; attempt++) {
+      const { replies, interrupted } = this.#dumpOnce(message);
+      if (!interrupted || attempt === dumpAttempts) return replies;
+    }
+  }
+
+  #dumpOnce(message: Omit<NetlinkMessage, "flags">): { replies: NetlinkReply[]; interrupted: boolean } {
     const first = this.#sequence;
     this.#send([{ ...message, flags: netlinkFlag.request | netlinkFlag.dump }]);
     const replies: NetlinkReply[] = [];
+    let interrupted = false;
     for (let chunk = this.#receive(); chunk; chunk = this.#receive()) {
       for (const { sequence, ...reply } of splitMessages(chunk)) {
         if (sequence < first) continue;
-        if (reply.type === messageDone) return replies;
+        if (reply.flags & flagDumpInterrupted) interrupted = true;
+        if (reply.type === messageDone) return { replies, interrupted };
         if (reply.type === messageError) this.#throwFirst([message], new Map([[0, readError(reply)]]));
         replies.push({ type: reply.type, payload: Buffer.from(reply.payload) });
       }

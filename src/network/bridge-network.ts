@@ -1,11 +1,12 @@
 // The bridge driver: what one engine owns in the host's network namespace, and the way of one container into it.
 import { existsSync, readFileSync } from "node:fs";
-import { EngineError } from "../common/index.ts";
+import { EngineError, toEngineError } from "../common/index.ts";
 import { Conntrack, NftBatch, Nftables, RouteSocket, SystemError, nftFamily, type Link } from "../kernel/index.ts";
 import type { EndpointRecord, EndpointStore, NetworkRecord } from "./endpoint-store.ts";
-import { ForeignRules, formatPlace, type FirewallListing } from "./foreign-firewall.ts";
+import { ForeignFirewalls, type ForeignState } from "./foreign-firewalls.ts";
+import type { FirewallListing } from "./foreign-rules.ts";
 import { letLoopbackIn, needsGuard, switchForwardingBack, switchForwardingOn } from "./forwarding.ts";
-import { LegacyRules } from "./legacy-iptables.ts";
+import { isLegacyFilterInUse } from "./legacy-iptables.ts";
 import type { PublishedPort } from "./published-ports.ts";
 import {
   addPublished,
@@ -36,9 +37,9 @@ export interface NetworkInstance {
 
 const networkName = "bridge";
 /** How often another firewall's reload is looked for: one request of 20 µs. */
-const watchIntervalMs = 2000;
+const watchIntervalMs = 1000;
 /** The old filter tells nothing of changes, and asking it starts a program. */
-const legacyEveryTicks = 15;
+const legacyEveryTicks = 30;
 const drainDelayMs = 20;
 /** From here on the kernel filters, with one walk of its table an address and direction; below it one walk serves all. */
 const manyConnections = 2000;
@@ -52,8 +53,7 @@ export interface Running {
   readonly subnet: Subnet;
   readonly gateway: string;
   readonly ruleset: Omit<RulesetOptions, "published">;
-  readonly foreign: ForeignRules;
-  readonly legacy: LegacyRules;
+  readonly foreign: ForeignFirewalls;
 }
 
 export class BridgeNetwork {
@@ -69,8 +69,8 @@ export class BridgeNetwork {
   #drain: Promise<void> | undefined;
   #generation = 0;
   #ticks = 0;
-  #foreignPlaces: string[] = [];
-  #problems: string[] = [];
+  #checking = false;
+  #foreign: ForeignState = { places: [], problems: [] };
 
   constructor(options: { instance: NetworkInstance; store: EndpointStore }) {
     this.#instance = options.instance;
@@ -96,17 +96,15 @@ export class BridgeNetwork {
     return bridge !== undefined && this.#isOurs(this.#route.findLink(bridge));
   }
 
-  /** Leads the published ports to the address. Throws when the kernel refuses; then nothing changed. */
+  /** Leads the published ports of an endpoint that the database has to its address. Throws when the kernel refuses; then nothing changed. */
   async publish(address: string, ports: readonly PublishedPort[]): Promise<void> {
     const { table } = await this.start();
-    const batch = addPublished(new NftBatch(nftFamily.ip), { table, address, ports });
     try {
-      this.#commit(batch);
+      this.#commit(addPublished(new NftBatch(nftFamily.ip), { table, address, ports }));
     } catch (thrown) {
-      if (!(thrown instanceof SystemError && thrown.code === "notFound")) throw thrown;
-      // Someone flushed the whole ruleset since the last look.
+      if (!(thrown instanceof SystemError && ["notFound", "alreadyExists"].includes(thrown.code))) throw thrown;
+      // Someone flushed the whole ruleset since the last look, or an element outlived its container. The database has this one already.
       this.#rebuild();
-      this.#commit(batch);
     }
     const udpPorts = ports.filter((port) => port.protocol === "udp").map((port) => port.hostPort);
     if (udpPorts.length > 0 && this.#conntrack.count() > 0) this.#conntrack.deleteUdpTo(new Set(udpPorts));
@@ -197,11 +195,8 @@ export class BridgeNetwork {
       this.#rebuild();
       listing = this.#listing();
     }
-    this.#foreignPlaces = running.foreign.check(listing).map(formatPlace);
+    this.#foreign = await running.foreign.check(listing);
     this.#generation = this.#nftables.generation();
-    const legacy = await running.legacy.check();
-    if (legacy.chain) this.#foreignPlaces.push(`iptables-legacy filter ${legacy.chain}`);
-    this.#problems = legacy.problem ? [legacy.problem] : [];
   }
 
   /** What a person should know: foreign rules, forwarding, what could not be done. */
@@ -209,10 +204,11 @@ export class BridgeNetwork {
     const running = this.#running;
     if (!running) return [];
     const lines: [string, string][] = [];
-    for (const place of this.#foreignPlaces) {
+    const { tag } = running.foreign;
+    for (const place of this.#foreign.places) {
       lines.push([
         "Foreign firewall rules",
-        `two rules "${running.foreign.tag}" in ${place} accept what ${running.bridge.name} forwards`,
+        `${place} accepts what ${running.bridge.name} forwards (comment "${tag}")`,
       ]);
     }
     if (running.ruleset.guarded) {
@@ -221,7 +217,7 @@ export class BridgeNetwork {
         `switched on by this engine; between other links it stays dropped by table ip ${running.table}`,
       ]);
     }
-    for (const problem of this.#problems) lines.push(["Firewall", problem]);
+    for (const problem of this.#foreign.problems) lines.push(["Firewall", problem]);
     return lines;
   }
 
@@ -249,10 +245,9 @@ export class BridgeNetwork {
     const record = this.#record();
     const { bridge, table } = record;
     if (!bridge || !table) return;
-    const foreign = this.#running?.foreign ?? new ForeignRules({ nftables: this.#nftables, ownTable: table, bridge });
-    const legacy = this.#running?.legacy ?? new LegacyRules({ bridge, tag: foreign.tag });
+    const foreign =
+      this.#running?.foreign ?? new ForeignFirewalls({ nftables: this.#nftables, ownTable: table, bridge });
     yield () => foreign.remove();
-    yield () => legacy.remove();
     yield () => this.#removeTable(table);
     yield () => {
       const link = this.#route.findLink(bridge);
@@ -286,9 +281,8 @@ export class BridgeNetwork {
     this.#store.saveNetwork({ ...record, bridge: bridge.name, table, subnet: formatSubnet(subnet) });
     letLoopbackIn(bridge.name);
     const ruleset = { table, bridge: bridge.name, subnet, guarded: needsGuard(this.#nftables.chains()) };
-    const foreign = new ForeignRules({ nftables: this.#nftables, ownTable: table, bridge: bridge.name });
-    const legacy = new LegacyRules({ bridge: bridge.name, tag: foreign.tag });
-    this.#running = { bridge, table, subnet, gateway: gatewayOf(subnet), ruleset, foreign, legacy };
+    const foreign = new ForeignFirewalls({ nftables: this.#nftables, ownTable: table, bridge: bridge.name });
+    this.#running = { bridge, table, subnet, gateway: gatewayOf(subnet), ruleset, foreign };
     this.#rebuild();
     switchForwardingOn();
     await this.check();
@@ -298,11 +292,15 @@ export class BridgeNetwork {
   }
 
   async #tick(): Promise<void> {
+    if (this.#checking) return;
+    this.#checking = true;
     try {
-      const legacyDue = ++this.#ticks % legacyEveryTicks === 0;
+      const legacyDue = ++this.#ticks % legacyEveryTicks === 0 && isLegacyFilterInUse();
       if (legacyDue || this.#nftables.generation() !== this.#generation) await this.check();
     } catch (thrown) {
-      this.#problems = [thrown instanceof Error ? thrown.message : String(thrown)];
+      this.#foreign = { places: this.#foreign.places, problems: [toEngineError(thrown).message] };
+    } finally {
+      this.#checking = false;
     }
   }
 

@@ -95,7 +95,7 @@ describe.each(["0", "1"])("with bridge-nf-call-iptables=%s", (value) => {
     const rules = host.run("iptables-nft", "-S", "FORWARD");
     expect(rules).toMatch(new RegExp(`-A FORWARD -o ${bridge} .*-j ACCEPT`));
     expect(rules).toMatch(new RegExp(`-A FORWARD -i ${bridge} .*-j ACCEPT`));
-    expect(JSON.stringify(await agent.call("status"))).toContain("in ip filter FORWARD accept what");
+    expect(JSON.stringify(await agent.call("status"))).toContain("ip filter FORWARD accepts what");
     await agent.call("close", { removeAll: true });
     expect(host.run("iptables-nft", "-S", "FORWARD")).toBe("-P FORWARD DROP\n");
     await agent.kill();
@@ -128,7 +128,7 @@ describe("another firewall", () => {
       .split("\n")
       .filter((rule) => rule.includes(bridge));
     expect(rules).toHaveLength(2);
-    expect(JSON.stringify(await agent.call("status"))).toContain("in iptables-legacy filter FORWARD");
+    expect(JSON.stringify(await agent.call("status"))).toContain("iptables-legacy filter FORWARD accepts");
     await agent.call("close", { removeAll: true });
     expect(host.run("iptables-legacy", "-S", "FORWARD")).toBe("-P FORWARD DROP\n");
     await agent.kill();
@@ -163,7 +163,10 @@ describe("another firewall", () => {
     await machine.agent.call("start");
     const web = await machine.agent.attach(published);
     machine.host.run("nft", load);
+    // Before the flush is even noticed.
+    const early = await machine.agent.attach({ portBindings: { "80/tcp": [{ HostPort: "8081" }] } });
     const ruleset = () => machine.host.run("nft", "list", "ruleset");
+    expect(ruleset()).toContain(`tcp . 8081 : ${addressOf(early)} . 80`);
     await until("the rules to be put back", () => ruleset().match(/comment "vitrine/g)?.length === 2);
     expect(ruleset()).toContain(`tcp . 8080 : ${addressOf(web)} . 80`);
     await using _server = await serve({ namespace: machine.agent.pathOf(web), port: 80 });

@@ -53,7 +53,7 @@ function toPlace(chain: ListedChain): ForeignPlace {
   return { family: chain.family, table: chain.table, chain: chain.name };
 }
 
-function inPlace(item: ListedRule, place: ForeignPlace): boolean {
+function inPlace(item: ForeignPlace, place: ForeignPlace): boolean {
   return item.family === place.family && item.table === place.table && item.chain === place.chain;
 }
 
@@ -115,39 +115,44 @@ function verdictOf(rule: ListedRule): { code: number; chain: string } | undefine
 /** Our two rules, wherever they are needed in other firewalls of nf_tables (also what iptables-nft shows). */
 export class ForeignRules {
   readonly #nftables: Nftables;
-  readonly #ownTable: string;
   readonly #bridge: string;
   /** The comment by which we, and people, know our rules. */
   readonly tag: string;
 
   constructor(options: { nftables: Nftables; ownTable: string; bridge: string }) {
     this.#nftables = options.nftables;
-    this.#ownTable = options.ownTable;
     this.#bridge = options.bridge;
     this.tag = `vitrine ${options.ownTable} ${options.bridge}`;
   }
 
-  /** Adds what is missing and takes away what is needed no longer. Returns where rules are now. */
-  check(listing: FirewallListing): ForeignPlace[] {
-    const wanted = placesThatDrop(listing, { ownTable: this.#ownTable, tag: this.tag });
+  /** Chains that have rules of ours, and are not among `wanted`. */
+  remains(listing: FirewallListing, wanted: readonly ForeignPlace[]): ForeignPlace[] {
     const mine = listing.rules.filter((rule) => rule.comment === this.tag);
-    const batches: NftBatch[] = [];
-    for (const rule of mine) {
-      if (!wanted.some((place) => inPlace(rule, place))) batches.push(new NftBatch(rule.family).deleteRule(rule));
+    const stray = mine.filter((rule) => !wanted.some((place) => inPlace(rule, place)));
+    return stray.filter((rule, index) => stray.findIndex((other) => inPlace(other, rule)) === index);
+  }
+
+  /** Puts our two rules at the chain's start, unless both are in it. */
+  addTo(listing: FirewallListing, place: ForeignPlace): void {
+    const present = this.#mine(listing, place);
+    if (present.length === 2) return;
+    const batch = new NftBatch(place.family);
+    for (const rule of present) batch.deleteRule(rule);
+    for (const side of [fromInterface, toInterface]) {
+      const expressions = [...side(this.#bridge), ...counter(), ...verdict("accept")];
+      batch.addRule({ table: place.table, chain: place.chain, expressions, comment: this.tag, first: true });
     }
-    for (const place of wanted) {
-      const present = mine.filter((rule) => inPlace(rule, place));
-      if (present.length === 2) continue;
-      const batch = new NftBatch(place.family);
-      for (const rule of present) batch.deleteRule(rule);
-      for (const side of [fromInterface, toInterface]) {
-        const expressions = [...side(this.#bridge), ...counter(), ...verdict("accept")];
-        batch.addRule({ ...place, expressions, comment: this.tag, first: true });
-      }
-      batches.push(batch);
-    }
-    this.#nftables.commit(...batches);
-    return wanted;
+    this.#nftables.commit(batch);
+  }
+
+  deleteFrom(listing: FirewallListing, place: ForeignPlace): void {
+    const batch = new NftBatch(place.family);
+    for (const rule of this.#mine(listing, place)) batch.deleteRule(rule);
+    this.#nftables.commit(batch);
+  }
+
+  #mine(listing: FirewallListing, place: ForeignPlace): ListedRule[] {
+    return listing.rules.filter((rule) => rule.comment === this.tag && inPlace(rule, place));
   }
 
   /** Takes all our rules out of other firewalls. */
