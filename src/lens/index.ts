@@ -1,2 +1,3 @@
 export { panorama } from "./panorama.ts";
 export { explainScript } from "./explain-script.ts";
+export { explainText, type ExplainedOp } from "./explain-text.ts";
