@@ -93,24 +93,30 @@ static void helper_ended(struct task *task) {
   session_failed(task, bytes, payload.used);
 }
 
+/** It cannot have been reaped yet: this monitor is its parent. The helper sees another /proc, so its start is read here. */
 static void process_made(struct task *task, const struct frame *frame) {
-  const char *pid = frame_field(frame, 0), *start_time = frame_field(frame, 1);
-  int64_t number, start = 0;
-  if (!pid || !start_time || !parse_number(pid, 1, INT32_MAX, &number) || !parse_number(start_time, 0, INT64_MAX, &start)) return;
+  const char *pid = frame_field(frame, 0);
+  int64_t number;
+  if (!pid || !parse_number(pid, 1, INT32_MAX, &number)) return;
   task->pid = (pid_t)number;
-  task->start_time = (uint64_t)start;
-  // It cannot have been reaped yet: this monitor is its parent.
   task->pidfd = sys_pidfd_open(task->pid);
+  task->start_time = start_time_of(task->pid);
+}
+
+static void process_started(struct task *task) {
+  char bytes[64];
+  struct text payload = text_on(bytes);
+  task->started = true;
+  text_add_number_field(&payload, task->pid);
+  text_add_number_field(&payload, (int64_t)task->start_time);
+  tell_client(task, FRAME_STARTED, bytes, payload.used);
 }
 
 static void handle_helper_frame(struct task *task, const struct frame *frame, int *terminal) {
   switch (frame->type) {
     case FRAME_READY: process_made(task, frame); break;
     case FRAME_REPORT: tell_client(task, FRAME_REPORT, frame->payload, frame->length); break;
-    case FRAME_STARTED:
-      task->started = true;
-      tell_client(task, FRAME_STARTED, frame->payload, frame->length);
-      break;
+    case FRAME_STARTED: process_started(task); break;
     case FRAME_FAILED: session_failed(task, frame->payload, frame->length); break;
     case FRAME_TERMINAL:
       if (*terminal >= 0 && task->terminal) task_take_terminal(task, *terminal), *terminal = -1;
