@@ -8,7 +8,6 @@ import { UsageError } from "./usage-error.ts";
 const globalFlags: readonly Flag[] = [
   { name: "host", short: "H", kind: "list", description: "Engine's socket to connect to (default: Vitrine's own)" },
   { name: "version", short: "v", kind: "bool", description: "Print version information and quit" },
-  { name: "help", kind: "bool", description: "Print usage", hidden: true },
 ];
 
 /** Exit code of a program that a signal or a wrong flag ended before the engine was asked. */

@@ -1,0 +1,10 @@
+import { EngineError } from "../../common/index.ts";
+import type { Command } from "../command.ts";
+
+export const command: Command = {
+  usage: "login [OPTIONS] [SERVER]",
+  description: "Authenticate to a registry",
+  flags: [],
+  arguments: { min: 0, max: 1 },
+  run: () => Promise.reject(new EngineError("unsupported", "vitrine login is not built yet: no registry is spoken to so far")),
+};
