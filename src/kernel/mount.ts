@@ -113,11 +113,29 @@ export function filesystemOf(path: string): { type: string; magic: number } {
 
 /**
  * Writes the whole file system of `path` to its disk. syncfs(2) may take seconds on a busy disk, so coreutils' sync(1) does it
- * in a process of its own and the daemon's loop goes on.
+ * in a process of its own and the daemon's loop goes on; where sync(1) is missing the call is made here.
  */
 export async function syncfs(path: string): Promise<void> {
-  const child = Bun.spawn(["sync", "-f", path], { stdin: "ignore", stdout: "ignore", stderr: "pipe" });
+  const child = startSync(path);
+  if (!child) return syncfsHere(path);
   if ((await child.exited) === 0) return;
   const said = (await new Response(child.stderr).text()).trim();
   throw new SystemError("syncfs", errnoNumber("EIO"), `Cannot sync "${path}" (${said})`);
+}
+
+function startSync(path: string): Bun.Subprocess<"ignore", "ignore", "pipe"> | undefined {
+  try {
+    return Bun.spawn(["sync", "-f", path], { stdin: "ignore", stdout: "ignore", stderr: "pipe" });
+  } catch {
+    return undefined;
+  }
+}
+
+function syncfsHere(path: string): void {
+  const fd = check("open", libc.open(cstring(path), 0o2000000, 0), () => `Cannot open "${path}"`);
+  try {
+    check("syncfs", libc.syncfs(fd), () => `Cannot sync "${path}"`);
+  } finally {
+    libc.close(fd);
+  }
 }

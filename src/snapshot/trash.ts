@@ -33,15 +33,18 @@ export class Trash {
   }
 }
 
-/** coreutils' rm(1) takes trees of any depth, costs the daemon no memory, and runs at the lowest priority. */
+/**
+ * coreutils' rm(1) takes trees of any depth, costs the daemon no memory, runs at the lowest priority and stays out of a mount that
+ * was forgotten below. What cannot go now goes at the next start.
+ */
 async function deleteTree(path: string): Promise<void> {
-  const child = Bun.spawn(["nice", "-n", "19", "rm", "-rf", "--one-file-system", "--", path], {
-    stdin: "ignore",
-    stdout: "ignore",
-    stderr: "ignore",
-  });
-  child.unref();
-  if ((await child.exited) === 0) return;
-  // What cannot go now goes at the next start.
-  await rm(path, { recursive: true, force: true }).catch(() => {});
+  const command = ["nice", "-n", "19", "rm", "-rf", "--one-file-system", "--", path];
+  const quiet = { stdin: "ignore", stdout: "ignore", stderr: "ignore" } as const;
+  try {
+    const child = Bun.spawn(command, quiet);
+    child.unref();
+    await child.exited;
+  } catch {
+    await rm(path, { recursive: true, force: true }).catch(() => {});
+  }
 }

@@ -30,6 +30,9 @@ function newPlace(): Place {
   const paths = new Paths(join(scratch.path, "root"), join(scratch.path, "run"));
   mkdirSync(paths.root);
   const db = new Database(paths.database);
+  // As the engine opens it.
+  db.run("PRAGMA journal_mode = WAL");
+  db.run("PRAGMA synchronous = NORMAL");
   db.run("PRAGMA foreign_keys = ON");
   const restart = (): Overlay2 => createOverlay2({ paths, db });
   const snapshots = restart();
