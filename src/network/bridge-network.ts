@@ -1,7 +1,8 @@
 // The bridge driver: what one engine owns in the host's network namespace, and the way of one container into it.
-import { existsSync, readFileSync } from "node:fs";
 import { EngineError, toEngineError } from "../common/index.ts";
-import { Conntrack, NftBatch, Nftables, RouteSocket, SystemError, nftFamily, type Link } from "../kernel/index.ts";
+import { NftBatch, Nftables, RouteSocket, SystemError, nftFamily, type Link } from "../kernel/index.ts";
+import { bringBridgeUp, freeName, isOurBridge, type NetworkInstance } from "./bridge-link.ts";
+import { Connections } from "./connections.ts";
 import type { EndpointRecord, EndpointStore, NetworkRecord } from "./endpoint-store.ts";
 import { ForeignFirewalls, type ForeignState } from "./foreign-firewalls.ts";
 import type { FirewallListing } from "./foreign-rules.ts";
@@ -17,34 +18,13 @@ import {
   rulesetBatch,
   type RulesetOptions,
 } from "./ruleset.ts";
-import {
-  chooseSubnet,
-  formatSubnet,
-  gatewayOf,
-  macAddressOf,
-  overlaps,
-  parseSubnet,
-  subnetOf,
-  type Subnet,
-} from "./subnet.ts";
-
-/** Names that make engines beside each other distinct. `subnet`: this one and no other. */
-export interface NetworkInstance {
-  readonly bridgeName: string;
-  readonly tableName: string;
-  readonly subnet?: string;
-}
+import { formatSubnet, gatewayOf, type Subnet } from "./subnet.ts";
 
 const networkName = "bridge";
 /** How often another firewall's reload is looked for: one request of 20 µs. */
 const watchIntervalMs = 1000;
 /** The old filter tells nothing of changes, and asking it starts a program. */
 const legacyEveryTicks = 30;
-const drainDelayMs = 20;
-/** From here on the kernel filters, with one walk of its table an address and direction; below it one walk serves all. */
-const manyConnections = 2000;
-const standardMtu = 1500;
-const maxNameNumber = 1000;
 
 /** What stands in the host's network namespace once the network was started. */
 export interface Running {
@@ -61,12 +41,11 @@ export class BridgeNetwork {
   readonly #store: EndpointStore;
   readonly #route = new RouteSocket();
   readonly #nftables = new Nftables();
-  readonly #conntrack = new Conntrack();
+  /** Connections that outlive their containers. */
+  readonly connections = new Connections();
   #starting: Promise<Running> | undefined;
   #running: Running | undefined;
   #watch: ReturnType<typeof setInterval> | undefined;
-  readonly #draining = new Set<string>();
-  #drain: Promise<void> | undefined;
   #generation = 0;
   #ticks = 0;
   #checking = false;
@@ -93,7 +72,7 @@ export class BridgeNetwork {
   /** Whether an earlier run left something that `start` would take over. */
   isLeftOver(): boolean {
     const { bridge } = this.#record();
-    return bridge !== undefined && this.#isOurs(this.#route.findLink(bridge));
+    return bridge !== undefined && isOurBridge(this.#route.findLink(bridge));
   }
 
   /** Leads the published ports of an endpoint that the database has to its address. Throws when the kernel refuses; then nothing changed. */
@@ -106,8 +85,7 @@ export class BridgeNetwork {
       // Someone flushed the whole ruleset since the last look, or an element outlived its container. The database has this one already.
       this.#rebuild();
     }
-    const udpPorts = ports.filter((port) => port.protocol === "udp").map((port) => port.hostPort);
-    if (udpPorts.length > 0 && this.#conntrack.count() > 0) this.#conntrack.deleteUdpTo(new Set(udpPorts));
+    this.connections.forgetUdpTo(ports.filter((port) => port.protocol === "udp").map((port) => port.hostPort));
   }
 
   /** The reverse of `publish`. */
@@ -123,45 +101,6 @@ export class BridgeNetwork {
         } catch (thrown) {
           if (!(thrown instanceof EngineError && thrown.code === "notFound")) throw thrown;
         }
-      }
-    }
-  }
-
-  /** Addresses whose old connections are still followed: not to be given away yet. */
-  get drainingAddresses(): ReadonlySet<string> {
-    return this.#draining;
-  }
-
-  /** Ends every connection that the kernel follows for the address, soon: it costs milliseconds, which are spent once for many. */
-  async forgetConnections(address: string): Promise<void> {
-    this.#draining.add(address);
-    this.#drain ??= this.#drainSoon().finally(() => {
-      this.#drain = undefined;
-    });
-    await this.#drain;
-  }
-
-  async #drainSoon(): Promise<void> {
-    while (this.#draining.size > 0) {
-      await Bun.sleep(drainDelayMs);
-      const addresses = new Set(this.#draining);
-      try {
-        await this.#forgetNow(addresses);
-      } finally {
-        for (const address of addresses) this.#draining.delete(address);
-      }
-    }
-  }
-
-  async #forgetNow(addresses: ReadonlySet<string>): Promise<void> {
-    if (this.#conntrack.count() < manyConnections) {
-      this.#conntrack.deleteOf(addresses);
-      return;
-    }
-    for (const address of addresses) {
-      for (const direction of ["outgoing", "incoming"] as const) {
-        this.#conntrack.deleteOneOf(address, direction);
-        await Bun.sleep(0);
       }
     }
   }
@@ -236,7 +175,7 @@ export class BridgeNetwork {
       }
     }
     this.#running = undefined;
-    for (const socket of [this.#route, this.#nftables, this.#conntrack]) socket[Symbol.dispose]();
+    for (const socket of [this.#route, this.#nftables, this.connections]) socket[Symbol.dispose]();
     if (errors.length === 1) throw errors[0];
     if (errors.length > 1) throw new AggregateError(errors, "Cannot remove all of the network");
   }
@@ -251,7 +190,7 @@ export class BridgeNetwork {
     yield () => this.#removeTable(table);
     yield () => {
       const link = this.#route.findLink(bridge);
-      if (!link || !this.#isOurs(link)) return;
+      if (!link || !isOurBridge(link)) return;
       for (const port of this.#route.links()) if (port.master === link.index) this.deleteLink(port.name);
       this.deleteLink(bridge);
     };
@@ -276,7 +215,7 @@ export class BridgeNetwork {
 
   async #start(): Promise<Running> {
     const record = this.#record();
-    const { bridge, subnet } = this.#bridgeUp(record);
+    const { bridge, subnet } = bringBridgeUp(this.#route, { instance: this.#instance, record });
     const table = this.#chooseTable(record);
     this.#store.saveNetwork({ ...record, bridge: bridge.name, table, subnet: formatSubnet(subnet) });
     letLoopbackIn(bridge.name);
@@ -302,67 +241,6 @@ export class BridgeNetwork {
     } finally {
       this.#checking = false;
     }
-  }
-
-  /** Our bridge with its address: the one that is there, or a new one with a free name and subnet. */
-  #bridgeUp(record: NetworkRecord): { bridge: Link; subnet: Subnet } {
-    const mine = record.bridge === undefined ? undefined : this.#route.findLink(record.bridge);
-    const reused = mine && this.#isOurs(mine) ? mine : undefined;
-    const subnet = this.#subnetFor(record, reused);
-    const links = new Map(this.#route.links().map((link) => [link.name, link]));
-    const name = reused?.name ?? freeName(this.#instance.bridgeName, (candidate) => links.has(candidate));
-    if (!reused) {
-      const request = { name, macAddress: macAddressOf(gatewayOf(subnet)), mtu: this.#mtu(links), group: linkGroup };
-      this.#route.createBridge(request);
-    }
-    const bridge = this.#route.findLink(name);
-    if (!bridge) throw new EngineError("internal", `Bridge "${name}" vanished`);
-    const addresses = this.#route.addresses().filter((address) => address.linkIndex === bridge.index);
-    if (!addresses.some(({ address }) => address === gatewayOf(subnet))) {
-      this.#route.addAddress(bridge.index, { address: gatewayOf(subnet), prefixLength: subnet.prefixLength });
-    }
-    if (!bridge.up) this.#route.setLink(bridge.index, { up: true });
-    return { bridge, subnet };
-  }
-
-  #subnetFor(record: NetworkRecord, reused: Link | undefined): Subnet {
-    const taken = this.#takenSubnets(reused?.index);
-    if (this.#instance.subnet !== undefined) {
-      const wanted = parseSubnet(this.#instance.subnet);
-      const other = taken.find((subnet) => overlaps(subnet, wanted));
-      if (!other) return wanted;
-      throw new EngineError(
-        "conflict",
-        `subnet "${this.#instance.subnet}" overlaps ${formatSubnet(other)}, which the host has already`,
-      );
-    }
-    const before = record.subnet === undefined ? undefined : parseSubnet(record.subnet);
-    if (before && !taken.some((subnet) => overlaps(subnet, before))) return before;
-    return chooseSubnet(taken);
-  }
-
-  /** Networks that the host reaches or is in, but for our own bridge's. */
-  #takenSubnets(ownIndex: number | undefined): Subnet[] {
-    const routes = this.#route
-      .routes()
-      .filter((route) => route.prefixLength > 0 && route.linkIndex !== ownIndex)
-      .map((route) => subnetOf(route.destination, route.prefixLength));
-    const addresses = this.#route
-      .addresses()
-      .filter((address) => address.linkIndex !== ownIndex)
-      .map((address) => subnetOf(address.address, address.prefixLength));
-    return [...routes, ...addresses];
-  }
-
-  /** No larger than what the way out takes: not every network tells a sender that its packets were too long. */
-  #mtu(links: ReadonlyMap<string, Link>): number {
-    const way = this.#route.routes().find((route) => route.prefixLength === 0);
-    const link = [...links.values()].find((candidate) => candidate.index === way?.linkIndex);
-    return Math.min(standardMtu, link?.mtu ?? standardMtu);
-  }
-
-  #isOurs(link: Link | undefined): boolean {
-    return link !== undefined && link.kind === "bridge" && link.group === linkGroup;
   }
 
   #chooseTable(record: NetworkRecord): string {
@@ -397,29 +275,4 @@ export class BridgeNetwork {
     if (!record) throw new EngineError("internal", `network "${networkName}" is not in the database`);
     return record;
   }
-}
-
-/** The wanted name, or with the next free number at its end. */
-function freeName(wanted: string, isTaken: (name: string) => boolean): string {
-  if (!isTaken(wanted)) return wanted;
-  const [, stem = wanted, digits = ""] = /^(.*?)(\d*)$/.exec(wanted) ?? [];
-  for (let number = Number(digits) + 1; number < maxNameNumber; number++) {
-    if (!isTaken(`${stem}${number}`)) return `${stem}${number}`;
-  }
-  throw new EngineError("resourceExhausted", `no free name like "${wanted}" is left`);
-}
-
-/** Whether the far end ever sent a packet; without one the kernel follows no connection for it. */
-export function hasSpoken(link: string): boolean {
-  try {
-    return readFileSync(`/sys/class/net/${link}/statistics/rx_packets`, "utf8").trim() !== "0";
-  } catch {
-    // It went with its namespace, and its counters with it.
-    return true;
-  }
-}
-
-/** Whether a link exists, without the lock that a deletion in progress holds for tens of milliseconds. */
-export function linkExists(name: string): boolean {
-  return existsSync(`/sys/class/net/${name}`);
 }

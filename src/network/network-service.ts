@@ -2,49 +2,27 @@ import type { Database } from "bun:sqlite";
 import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { EngineError, newId, shortId, toEngineError, type Paths } from "../common/index.ts";
-import { closeDescriptor, mount, readMounts } from "../kernel/index.ts";
-import type { EndpointSettings, NetworkResource, PortBinding } from "../spec/index.ts";
-import { BridgeNetwork, hasSpoken, linkExists, type NetworkInstance, type Running } from "./bridge-network.ts";
+import { mount, readMounts } from "../kernel/index.ts";
+import type { NetworkResource } from "../spec/index.ts";
+import {
+  bridgeEndpoint,
+  closeReserved,
+  simpleEndpoint,
+  toAttachment,
+  type AttachRequest,
+  type Attachment,
+} from "./attachment.ts";
+import { hasSpoken, linkExists, type NetworkInstance } from "./bridge-link.ts";
+import { BridgeNetwork, type Running } from "./bridge-network.ts";
 import { EndpointStore, type EndpointRecord } from "./endpoint-store.ts";
 import { NamespacePool, type PreparedNamespace } from "./namespace-pool.ts";
 import { NamespaceServer } from "./namespace-server.ts";
 import { networkResource } from "./network-resource.ts";
-import { portsOf, requestedPorts, reservePorts, type ReservedPorts, type Relay } from "./published-ports.ts";
+import { requestedPorts, reservePorts, type ReservedPorts } from "./published-ports.ts";
 import { readResolvConf } from "./resolv-conf.ts";
 import { linkGroup } from "./ruleset.ts";
-import { formatSubnet, isHostOf, lowestFreeAddress, macAddressOf } from "./subnet.ts";
-
-export interface AttachRequest {
-  readonly containerId: string;
-  /** For error sentences and `network inspect`. */
-  readonly containerName?: string;
-  /** `default`, `bridge`, `host`, `none`, or `container:` and a whole id. */
-  readonly networkMode: string;
-  readonly hostname: string;
-  readonly portBindings: Readonly<Record<string, PortBinding[] | null>>;
-  /** `80/tcp`. */
-  readonly exposedPorts: readonly string[];
-  readonly publishAll: boolean;
-  readonly macAddress?: string;
-  readonly ipv4Address?: string;
-}
-
-export interface Attachment {
-  readonly namespace: { readonly kind: "path"; readonly path: string } | { readonly kind: "host" };
-  readonly networkName: string;
-  /** Absent when another container's network is shared. */
-  readonly settings: EndpointSettings | undefined;
-  readonly sandboxKey: string;
-  readonly ports: Record<string, PortBinding[] | null>;
-  /** Bound descriptors that the monitor holds as long as the container lives. Close yours after it was started. */
-  readonly reserved: number[];
-  /** Listening descriptors whose connections the monitor passes on to `address:port`. Close yours too. */
-  readonly relays: Relay[];
-  readonly hosts: { address: string; name: string }[];
-}
 
 const interfaceName = "eth0";
-const hostSandbox = "/proc/1/ns/net";
 const linkGoneWithinMs = 1000;
 const linkPollMs = 20;
 
@@ -109,7 +87,7 @@ export class NetworkService {
       // Before the address goes to another: a namespace that is dying answers for it as long as its link is up.
       attempt(() => this.#silence(link));
       attempt(() => this.#bridge.unpublish(address, published));
-      if (spoke) this.#inBackground(this.#bridge.forgetConnections(address));
+      if (spoke) this.#inBackground(this.#bridge.connections.forget(address));
     }
     attempt(() => this.#store.delete(containerId));
     if (namespacePath && settings) {
@@ -202,13 +180,20 @@ export class NetworkService {
     await using undo = new AsyncDisposableStack();
     const endpointId = newId();
     const reserved = this.#reserve(request, endpointId);
-    undo.defer(() => closeAll(reserved));
+    undo.defer(() => closeReserved(reserved));
     await this.#startPool();
     const network = await this.#bridge.start();
     const prepared = await this.#pool.take();
     undo.defer(() => prepared.release());
     // From here on nothing waits until the record stands: two containers never choose one address.
-    const endpoint = this.#bridgeEndpoint(request, { network, reserved, endpointId });
+    const endpoint = bridgeEndpoint(request, {
+      networkId: this.#networkId("bridge"),
+      endpointId,
+      subnet: network.subnet,
+      used: this.#store.addresses("bridge").union(this.#bridge.connections.draining),
+      namespacePath: this.#paths.networkNamespace(request.containerId),
+      reserved,
+    });
     this.#store.insert(endpoint);
     undo.defer(() => this.#store.delete(request.containerId));
     const path = this.#hold(prepared, request.containerId);
@@ -234,41 +219,6 @@ export class NetworkService {
     }
   }
 
-  #bridgeEndpoint(
-    request: AttachRequest,
-    given: { network: Running; reserved: ReservedPorts; endpointId: string },
-  ): EndpointRecord {
-    const { subnet, gateway } = given.network;
-    const used = this.#store.addresses("bridge").union(this.#bridge.drainingAddresses);
-    const wanted = request.ipv4Address;
-    if (wanted !== undefined && !isHostOf(subnet, wanted)) {
-      throw new EngineError(
-        "invalidArgument",
-        `invalid address ${wanted}: It does not belong to ${formatSubnet(subnet)}`,
-      );
-    }
-    if (wanted !== undefined && used.has(wanted)) throw new EngineError("conflict", "Address already in use");
-    const address = wanted ?? lowestFreeAddress(subnet, used);
-    const settings = {
-      ...emptySettings(this.#store.network("bridge")?.id ?? "", given.endpointId),
-      Gateway: gateway,
-      IPAddress: address,
-      IPPrefixLen: subnet.prefixLength,
-      MacAddress: (request.macAddress ?? macAddressOf(address)).toLowerCase(),
-    };
-    return {
-      containerId: request.containerId,
-      containerName: request.containerName ?? "",
-      networkName: "bridge",
-      namespacePath: this.#paths.networkNamespace(request.containerId),
-      settings,
-      link: `vt${given.endpointId.slice(0, 12)}`,
-      published: given.reserved.published,
-      ports: portsOf(given.reserved.published, request.exposedPorts),
-      hosts: request.hostname ? [{ address, name: request.hostname }] : [],
-    };
-  }
-
   #connect(prepared: PreparedNamespace, to: { endpoint: EndpointRecord; network: Running }): void {
     const { settings, link = "" } = to.endpoint;
     if (!settings) return;
@@ -291,7 +241,7 @@ export class NetworkService {
     const prepared = await this.#pool.take();
     try {
       const namespacePath = this.#paths.networkNamespace(request.containerId);
-      const endpoint = this.#simpleEndpoint(request, { networkName: "none", namespacePath });
+      const endpoint = simpleEndpoint(request, { id: this.#networkId("none"), name: "none", namespacePath });
       this.#store.insert(endpoint);
       try {
         this.#hold(prepared, request.containerId);
@@ -306,7 +256,7 @@ export class NetworkService {
   }
 
   #attachToHost(request: AttachRequest): Attachment {
-    const endpoint = this.#simpleEndpoint(request, { networkName: "host", namespacePath: undefined });
+    const endpoint = simpleEndpoint(request, { id: this.#networkId("host"), name: "host", namespacePath: undefined });
     this.#store.insert(endpoint);
     return toAttachment(endpoint);
   }
@@ -321,7 +271,7 @@ export class NetworkService {
       );
     }
     const endpoint = {
-      ...this.#simpleEndpoint(request, { networkName: request.networkMode, namespacePath: other.namespacePath }),
+      ...simpleEndpoint(request, { id: "", name: request.networkMode, namespacePath: other.namespacePath }),
       settings: undefined,
       hosts: other.hosts,
     };
@@ -329,20 +279,8 @@ export class NetworkService {
     return toAttachment(endpoint);
   }
 
-  #simpleEndpoint(
-    request: AttachRequest,
-    network: { networkName: string; namespacePath: string | undefined },
-  ): EndpointRecord {
-    return {
-      containerId: request.containerId,
-      containerName: request.containerName ?? "",
-      ...network,
-      settings: emptySettings(this.#store.network(network.networkName)?.id ?? "", newId()),
-      link: undefined,
-      published: [],
-      ports: {},
-      hosts: [],
-    };
+  #networkId(name: string): string {
+    return this.#store.network(name)?.id ?? "";
   }
 
   /** Binds a prepared namespace where its container's is looked for. */
@@ -403,46 +341,6 @@ export class NetworkService {
     // A failure leaves a mount or link that the next start's reconcile finds.
     const quiet = work.catch(() => undefined).finally(() => this.#background.delete(quiet));
     this.#background.add(quiet);
-  }
-}
-
-function emptySettings(networkId: string, endpointId: string): EndpointSettings {
-  return {
-    IPAMConfig: null,
-    Links: null,
-    Aliases: null,
-    DriverOpts: null,
-    NetworkID: networkId,
-    EndpointID: endpointId,
-    Gateway: "",
-    IPAddress: "",
-    IPPrefixLen: 0,
-    IPv6Gateway: "",
-    GlobalIPv6Address: "",
-    GlobalIPv6PrefixLen: 0,
-    MacAddress: "",
-    DNSNames: null,
-  };
-}
-
-function toAttachment(endpoint: EndpointRecord, ports?: ReservedPorts): Attachment {
-  const { namespacePath, settings } = endpoint;
-  const address = settings?.IPAddress ?? "";
-  return {
-    namespace: namespacePath === undefined ? { kind: "host" } : { kind: "path", path: namespacePath },
-    networkName: endpoint.networkName,
-    settings,
-    sandboxKey: namespacePath ?? hostSandbox,
-    ports: { ...endpoint.ports },
-    reserved: [...(ports?.descriptors ?? [])],
-    relays: (ports?.relays ?? []).map((relay) => ({ ...relay, address })),
-    hosts: endpoint.hosts.map((line) => ({ ...line })),
-  };
-}
-
-function closeAll(ports: ReservedPorts): void {
-  for (const descriptor of [...ports.descriptors, ...ports.relays.map((relay) => relay.descriptor)]) {
-    closeDescriptor(descriptor);
   }
 }
 
