@@ -4,20 +4,24 @@ import {
   closeFd,
   openDirectory,
   openFlags,
-  openInRoot,
   readXattrs,
   setTimesFd,
+  tryOpenInRoot,
   trySetXattr,
 } from "../kernel/index.ts";
 import type { LowerNode } from "./lower-view.ts";
 
-/** Gives the directory at `target` what a copy-up gives it: the lower directory's owner, mode, attributes and time. */
-export function copyAttributes(node: LowerNode, target: string): void {
+/**
+ * Gives the directory at `path` of the tree at `root` what a copy-up gives it: the lower directory's owner, mode, attributes and
+ * time. A path that leads over a symlink is left alone: the archive may have put it there, and it is not the lower directory.
+ */
+export function copyAttributes(node: LowerNode, root: string, path: string): void {
   const source = node.directories[0];
   if (source === undefined || node.stat.type !== "directory") return;
-  const rootFd = openDirectory(target);
-  const fd = openInRoot(rootFd, ".", { flags: openFlags.directory });
+  const rootFd = openDirectory(root);
+  const fd = tryOpenInRoot(rootFd, path, { flags: openFlags.directory | openFlags.noFollow, symlinks: "refuse" });
   try {
+    if (fd < 0) return;
     chownFd(fd, node.stat);
     chmodFd(fd, node.stat.mode);
     for (const [name, value] of readXattrs(source)) {
@@ -26,7 +30,7 @@ export function copyAttributes(node: LowerNode, target: string): void {
     }
     setTimesFd(fd, node.stat.mtimeNs);
   } finally {
-    closeFd(fd);
+    if (fd >= 0) closeFd(fd);
     closeFd(rootFd);
   }
 }

@@ -2,7 +2,8 @@
 // What Docker makes: moby, daemon/initlayer/setup_unix.go.
 import { chmodSync, existsSync, lstatSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { splitPath } from "../archive/index.ts";
+import { isWhiteout, splitPath } from "../archive/index.ts";
+import { closeFd, openDirectory, openFlags, removeTreeAt, statAt, tryOpenInRoot } from "../kernel/index.ts";
 import { copyAttributes } from "./copy-attributes.ts";
 import type { LowerView } from "./lower-view.ts";
 
@@ -19,9 +20,6 @@ const entries: readonly (readonly [path: string, kind: "directory" | "file" | `/
   ["dev/console", "file"],
   ["etc/mtab", "/proc/mounts"],
 ];
-
-/** Paths that the init layer may bring, and a commit must not take for the container's own. */
-export const initPaths: readonly string[] = entries.map(([path]) => path);
 
 /**
  * Fills an init layer's diff over an image. A directory is made where the image has none; files are new and empty, whatever
@@ -43,7 +41,7 @@ export function fillInitLayer(diff: string, image: LowerView): void {
   // Last, since each file made in a directory changed its time.
   for (const path of copied.reverse()) {
     const node = image.find(path);
-    if (node) copyAttributes(node, join(diff, path));
+    if (node) copyAttributes(node, diff, path);
   }
 }
 
@@ -62,4 +60,31 @@ function makeDirectory(path: string): void {
 
 function isDirectory(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+/** Paths of the init layer that a read-write layer deleted and the image does not have: they mean nothing to a commit. */
+export function initWhiteouts(diff: string, image: LowerView): Set<string> {
+  const found = new Set<string>();
+  eachInitWhiteout(diff, image, (_parentFd, path) => found.add(path));
+  return found;
+}
+
+/** Removes the whiteouts that `initWhiteouts` finds. */
+export function dropInitWhiteouts(diff: string, image: LowerView): void {
+  eachInitWhiteout(diff, image, (parentFd, path) => removeTreeAt(parentFd, splitPath(path).base));
+}
+
+/** A container may have put a symlink in place of `dev` or `etc`: it is not followed. */
+function eachInitWhiteout(diff: string, image: LowerView, visit: (parentFd: number, path: string) => void): void {
+  const rootFd = openDirectory(diff);
+  const flags = openFlags.path | openFlags.directory;
+  for (const [path] of entries) {
+    const { parent, base } = splitPath(path);
+    const parentFd = tryOpenInRoot(rootFd, parent, { flags, symlinks: "refuse" });
+    if (parentFd < 0) continue;
+    const stat = statAt(parentFd, base);
+    if (stat && isWhiteout(stat) && !image.find(path)) visit(parentFd, path);
+    closeFd(parentFd);
+  }
+  closeFd(rootFd);
 }

@@ -1,14 +1,14 @@
 import type { Database } from "bun:sqlite";
 import { existsSync, renameSync } from "node:fs";
 import { join } from "node:path";
-import { applyLayer, hashingStream, isWhiteout, packLayer, treeSize, type AppliedLayer } from "../archive/index.ts";
+import { applyLayer, hashingStream, packLayer, treeSize, type AppliedLayer } from "../archive/index.ts";
 import { EngineError, newId, type Paths } from "../common/index.ts";
-import { closeFd, filesystemOf, lstat, openDirectory, removeTreeAt, syncfs } from "../kernel/index.ts";
+import { filesystemOf, syncfs } from "../kernel/index.ts";
 import type { GraphDriver, Mount } from "../spec/index.ts";
 import { chainIdOf } from "./chain-id.ts";
 import { listChanges } from "./changes.ts";
 import { copyAttributes } from "./copy-attributes.ts";
-import { fillInitLayer, initPaths } from "./init-layer.ts";
+import { dropInitWhiteouts, fillInitLayer, initWhiteouts } from "./init-layer.ts";
 import { isEmptyTree } from "./is-empty-tree.ts";
 import { LowerView } from "./lower-view.ts";
 import { Overlay2Layout, isKey, maxLayers, overlayOptions } from "./overlay2-layout.ts";
@@ -130,7 +130,7 @@ class Overlay2 implements Snapshotter {
     const diff = this.#layout.diff(key);
     const below = this.#lowersOf(snapshot.parent);
     const view = this.#view(below);
-    this.#dropInitWhiteouts(diff, view);
+    dropInitWhiteouts(diff, view);
     if (await isEmptyTree(diff, view)) {
       await this.remove(key);
       return undefined;
@@ -158,7 +158,7 @@ class Overlay2 implements Snapshotter {
     const diff = this.#layout.diff(key);
     const below = this.#lowersOf(snapshot.parent);
     const view = this.#view(below);
-    const skip = this.#initWhiteouts(diff, view);
+    const skip = initWhiteouts(diff, view);
     if (await isEmptyTree(diff, view, skip)) return undefined;
     this.#requireRoom(below.length);
     return this.#unpack(snapshot.parent, packLayer(diff, { skip: (path) => skip.has(path) }), undefined);
@@ -253,7 +253,7 @@ class Overlay2 implements Snapshotter {
   #settleImplied(diff: string, applied: AppliedLayer, below: LowerView): void {
     for (const path of applied.impliedDirectories) {
       const node = below.find(path);
-      if (node) copyAttributes(node, join(diff, path));
+      if (node) copyAttributes(node, diff, path);
     }
   }
 
@@ -297,26 +297,7 @@ class Overlay2 implements Snapshotter {
     const top = image[0];
     if (top === undefined) return;
     const node = this.#view([top]).find("");
-    if (node) copyAttributes(node, this.#layout.diff(id));
-  }
-
-  /** Deletions of what only the init layer had mean nothing to an image. */
-  #initWhiteouts(diff: string, image: LowerView): Set<string> {
-    return new Set(
-      initPaths.filter((path) => {
-        const stat = lstat(join(diff, path));
-        return stat !== undefined && isWhiteout(stat) && image.find(path) === undefined;
-      }),
-    );
-  }
-
-  #dropInitWhiteouts(diff: string, image: LowerView): void {
-    const rootFd = openDirectory(diff);
-    try {
-      for (const path of this.#initWhiteouts(diff, image)) removeTreeAt(rootFd, path);
-    } finally {
-      closeFd(rootFd);
-    }
+    if (node) copyAttributes(node, this.#layout.diff(id), "");
   }
 
   /** What these directories show together, top first. */

@@ -1,11 +1,12 @@
 // What every snapshotter does, whatever its disk looks like. An implementation's test calls `describeSnapshotter`.
 import { describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { mount, unmount } from "../../src/kernel/index.ts";
 import type { Layer, Snapshotter } from "../../src/snapshot/index.ts";
 import { collect, inChunks, rawTar, shell, type RawEntry } from "../support/raw-tar.ts";
+import { newScratch } from "../support/scratch.ts";
 
 export interface SnapshotterPlace extends AsyncDisposable {
   readonly snapshots: Snapshotter;
@@ -100,6 +101,25 @@ export function describeSnapshotter(name: string, newPlace: () => SnapshotterPla
       await mounted(snapshots, "k", (merged) => {
         expect(shell(merged, "stat -c '%a %u %Y' d; stat -c '%a %u' d/new .")).toBe("750 7 1000000000\n755 0\n755 0\n");
       });
+    });
+
+    test("a symlink in a layer leads no attribute of the layers below to a directory of the host", async () => {
+      await using place = newPlace();
+      await using host = newScratch();
+      mkdirSync(join(host.path, "victim"), { mode: 0o700 });
+      const { snapshots } = place;
+      const base = await applyEntries(snapshots, undefined, { name: `a/victim/`, flag: "5", mode: 0o777, uid: 7 });
+      await applyEntries(
+        snapshots,
+        base.chainId,
+        ...host.path
+          .split("/")
+          .slice(1)
+          .map((_, at, parts) => ({ name: `${parts.slice(0, at + 1).join("/")}/`, flag: "5" })),
+        { name: "a", flag: "2", link: host.path },
+        { name: "a/victim/file", body: "x" },
+      );
+      expect(shell(host.path, "stat -c '%a %u' victim; ls victim")).toBe("700 0\n");
     });
 
     test("whiteouts and opaque directories hide what is below, and a whiteout of nothing shows nowhere", async () => {
