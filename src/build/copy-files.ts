@@ -173,7 +173,7 @@ export class FileCopier {
       mode: 0o600,
     });
     try {
-      for await (const chunk of readDescriptor(sourceFd)) {
+      for await (const chunk of readDescriptor(sourceFd, stat.size)) {
         this.options.signal?.throwIfAborted();
         await writeAll(file, chunk);
       }

@@ -1,5 +1,5 @@
 import { newId } from "../common/index.ts";
-import { mount, unmount } from "../kernel/index.ts";
+import { SystemError, errnoNumber, mount, unmount } from "../kernel/index.ts";
 import type { Layer, Snapshotter } from "../snapshot/index.ts";
 
 /**
@@ -31,19 +31,34 @@ export class MountedSnapshot implements AsyncDisposable {
 
   /** The layer of what was changed; undefined when nothing was. */
   async commit(): Promise<Layer | undefined> {
-    this.#unmount();
+    await unmountWhenFree(this.root);
+    this.#mounted = false;
     return this.snapshots.commit(this.key);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#unmount();
+    if (this.#mounted) unmount(this.root, { lazy: true });
+    this.#mounted = false;
     await removeSnapshot(this.snapshots, this.key);
   }
+}
 
-  #unmount(): void {
-    if (!this.#mounted) return;
-    this.#mounted = false;
-    unmount(this.root);
+const patienceMs = 5000;
+
+/**
+ * A program that the engine starts elsewhere holds copies of its descriptors for the moment between fork and the end of exec,
+ * and a file of this mount may be among them: busy then means soon.
+ */
+async function unmountWhenFree(target: string): Promise<void> {
+  const deadline = performance.now() + patienceMs;
+  for (let pauseMs = 1; ; pauseMs = Math.min(2 * pauseMs, 50)) {
+    try {
+      return unmount(target);
+    } catch (error) {
+      const busy = error instanceof SystemError && error.errno === errnoNumber("EBUSY");
+      if (!busy || performance.now() > deadline) throw error;
+    }
+    await Bun.sleep(pauseMs);
   }
 }
 

@@ -1,8 +1,9 @@
 // Files that COPY and ADD take: of the build's context or of another image, always looked up inside that root.
 import { createHash, type Hash } from "node:crypto";
-import { read } from "node:fs";
+import { read, readSync } from "node:fs";
 import { posix } from "node:path";
 import { promisify } from "node:util";
+import { breathe } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
 import { matchGlob } from "../image/index.ts";
 import {
@@ -25,6 +26,7 @@ import {
 
 const readAsync = promisify(read);
 const chunkBytes = 1024 * 1024;
+const smallBytes = 64 * 1024;
 
 /** One file or directory that an instruction names. */
 export interface Source {
@@ -131,7 +133,7 @@ export class SourceTree implements Disposable {
       if (stat.type === "file") {
         const content = openInRoot(this.rootFd, path, { flags: openFlags.readOnly });
         try {
-          await hashContent(hash, content);
+          await hashContent(hash, content, stat.size);
         } finally {
           closeFd(content);
         }
@@ -152,7 +154,7 @@ export class SourceTree implements Disposable {
       if (stat.type === "file") {
         const fd = openAt(parent, name, { flags: openFlags.readOnly });
         try {
-          await hashContent(hash, fd);
+          await hashContent(hash, fd, stat.size);
         } finally {
           closeFd(fd);
         }
@@ -180,20 +182,27 @@ function hashHeader(path: string, stat: FileStat, linkText: string): Hash {
   return createHash("sha256").update(`${JSON.stringify(fields)}\n`);
 }
 
-async function hashContent(hash: Hash, fd: number): Promise<void> {
+async function hashContent(hash: Hash, fd: number, sizeBytes: number): Promise<void> {
   const capability = readXattr(fd, "security.capability");
   if (capability) hash.update(capability);
-  for await (const chunk of readDescriptor(fd)) hash.update(chunk);
+  for await (const chunk of readDescriptor(fd, sizeBytes)) hash.update(chunk);
 }
 
-/** The bytes of an open file from its beginning; the descriptor stays the caller's. Each chunk is valid until the next. */
-export async function* readDescriptor(fd: number): AsyncGenerator<Uint8Array> {
-  const buffer = Buffer.allocUnsafe(chunkBytes);
+/**
+ * The bytes of an open file from its beginning; the descriptor stays the caller's. Each chunk is valid until the next. A small
+ * file is read at once: handing it to another thread would take longer than reading it.
+ */
+export async function* readDescriptor(fd: number, sizeBytes = chunkBytes): AsyncGenerator<Uint8Array> {
+  const buffer = Buffer.allocUnsafe(Math.min(chunkBytes, Math.max(512, sizeBytes + 1)));
+  const small = buffer.length <= smallBytes;
   for (let position = 0; ;) {
-    const { bytesRead } = await readAsync(fd, buffer, 0, buffer.length, position);
-    if (bytesRead === 0) return;
-    position += bytesRead;
-    yield buffer.subarray(0, bytesRead);
+    const count = small
+      ? readSync(fd, buffer, 0, buffer.length, position)
+      : (await readAsync(fd, buffer, 0, buffer.length, position)).bytesRead;
+    if (count === 0) return;
+    position += count;
+    yield buffer.subarray(0, count);
+    if (small) await breathe();
   }
 }
 

@@ -123,7 +123,7 @@ export class TestBuilder implements Disposable {
       const result = Bun.spawnSync(command.map((word) => word.replaceAll("{}", root)));
       return result.stdout.toString() + result.stderr.toString();
     } finally {
-      unmount(root);
+      unmount(root, { lazy: true });
       await this.snapshots.remove(key);
     }
   }
@@ -177,7 +177,7 @@ export class ChrootExecutor implements Executor {
       if (step.signal?.aborted) throw new EngineError("cancelled", "The step was stopped");
       return { exitCode };
     } finally {
-      unmount(root);
+      unmount(root, { lazy: true });
     }
   }
 }
