@@ -12,7 +12,7 @@ export interface ExecPlanContext {
 }
 
 /** The view of files comes last: after it no path of the host leads anywhere. */
-const order = ["user", "ipc", "uts", "network", "cgroup", "mount"] as const;
+const order = ["user", "ipc", "uts", "network", "cgroup", "pid", "mount"] as const;
 
 /**
  * The operations that run one more process in a running container: it joins the groups and every namespace that the container does
@@ -28,36 +28,24 @@ export function compileExecPlan(spec: OciSpec, process: ProcessSpec, context: Ex
   };
   const present = new Set(spec.linux.namespaces.map(({ type }) => type));
   const ops: Op[] = [
-    ...(present.has("pid")
-      ? [
-          op(
-            "monitor",
-            "setns",
-            ["pid", "init"],
-            "A pid namespace is entered by being born in it: the next child will be",
-          ),
-        ]
-      : []),
-    op("monitor", "clone", [""], "The new process, still with the host's view of everything but process numbers"),
     ...context.cgroupDirectories.map((directory) =>
       op(
-        "child",
+        "monitor",
         "join-cgroup",
         [directory],
         "First of all: whatever it does from here on counts against the container's limits",
       ),
     ),
-    ...limitOps(tail, `_ses.${context.settings["id"] ?? ""}`),
     ...order
       .filter((type) => present.has(type))
-      .map((type) =>
-        op(
-          "child",
-          "setns",
-          [namespaceNames[type], "init"],
-          `It sees what the container's first process sees (${namespaceNames[type]})`,
-        ),
-      ),
+      .map((type) => op("monitor", "setns", [namespaceNames[type], "init"], joinReason(type))),
+    op(
+      "monitor",
+      "clone",
+      [""],
+      "A process is born in there; only one that is born after the setns has the container's process numbers",
+    ),
+    ...limitOps(tail, `_ses.${context.settings["id"] ?? ""}`),
     ...(tail.terminal
       ? [op("child", "send-fd", ["pty"], "A terminal of the container's own devpts; the monitor gets the other end")]
       : []),
@@ -66,4 +54,10 @@ export function compileExecPlan(spec: OciSpec, process: ProcessSpec, context: Ex
     ...execOps(tail),
   ];
   return { settings: context.settings, ops };
+}
+
+function joinReason(type: (typeof order)[number]): string {
+  return type === "pid"
+    ? "A pid namespace is entered by being born in it: the next child will be"
+    : `It sees what the container's first process sees (${namespaceNames[type]})`;
 }
