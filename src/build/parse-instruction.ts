@@ -44,8 +44,18 @@ export interface ParseSurroundings {
   currentLine(): number;
 }
 
-/** Parses one logical line, and the heredocs after it, into a typed instruction. */
+/** Parses one logical line, and the heredocs after it, into a typed instruction. Throws `DockerfileFault`. */
 export function parseInstruction(line: LogicalLine, surroundings: ParseSurroundings): Instruction {
+  try {
+    return parseStatement(line, surroundings);
+  } catch (error) {
+    if (error instanceof DockerfileFault) throw error;
+    // The lexer of words knows no places: a quote that does not end, for one.
+    throw new DockerfileFault((error as Error).message, line.positionAt(0));
+  }
+}
+
+function parseStatement(line: LogicalLine, surroundings: ParseSurroundings): Instruction {
   const start = line.text.length - trimSpaceLeft(line.text).length;
   const statement = line.slice(start);
   const position = statement.positionAt(0);
