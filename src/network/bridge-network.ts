@@ -85,7 +85,7 @@ export class BridgeNetwork {
       // Someone flushed the whole ruleset since the last look, or an element outlived its container. The database has this one already.
       this.#rebuild();
     }
-    this.connections.forgetUdpTo(ports.filter((port) => port.protocol === "udp").map((port) => port.hostPort));
+    await this.connections.forgetUdpTo(ports.filter((port) => port.protocol === "udp").map((port) => port.hostPort));
   }
 
   /** The reverse of `publish`. */

@@ -9,6 +9,8 @@ export class Connections implements Disposable {
   readonly #conntrack = new Conntrack();
   readonly #draining = new Set<string>();
   #drain: Promise<void> | undefined;
+  readonly #udpPorts = new Set<number>();
+  #udpLook: Promise<void> | undefined;
 
   [Symbol.dispose](): void {
     this.#conntrack[Symbol.dispose]();
@@ -28,9 +30,17 @@ export class Connections implements Disposable {
     await this.#drain;
   }
 
-  /** Ends UDP flows to host ports that were begun before these were published. */
-  forgetUdpTo(ports: readonly number[]): void {
-    if (ports.length > 0 && this.#conntrack.count() > 0) this.#conntrack.deleteUdpTo(new Set(ports));
+  /** Ends UDP flows to host ports that were begun before these were published. Containers that start at once share one look. */
+  async forgetUdpTo(ports: readonly number[]): Promise<void> {
+    if (ports.length === 0 || this.#conntrack.count() === 0) return;
+    for (const port of ports) this.#udpPorts.add(port);
+    this.#udpLook ??= Bun.sleep(0).then(() => {
+      this.#udpLook = undefined;
+      const sought = new Set(this.#udpPorts);
+      this.#udpPorts.clear();
+      this.#conntrack.deleteUdpTo(sought);
+    });
+    await this.#udpLook;
   }
 
   async #drainSoon(): Promise<void> {

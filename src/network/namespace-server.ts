@@ -5,10 +5,18 @@ import { SystemError, closeDescriptor, receiveDescriptor, sendDescriptors, socke
 const answerTimeoutMs = 30_000;
 /** An answer takes some 50 µs: this many turns of the event loop are tried before a millisecond's sleep. */
 const eagerTurns = 64;
+/** Requests that may be on their way at once; the helper answers them in order. */
+const maxInFlight = 64;
 
 interface Answer {
   readonly errno: number;
   readonly descriptors: readonly number[];
+}
+
+interface Request {
+  readonly packet: Uint8Array;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (reason: unknown) => void;
 }
 
 /**
@@ -20,7 +28,10 @@ interface Answer {
 export class NamespaceServer {
   readonly #helperPath: string;
   #connection: { readonly socket: number; readonly process: Bun.Subprocess } | undefined;
-  #last: Promise<unknown> = Promise.resolve();
+  /** Not sent yet, and sent, in order. */
+  readonly #waiting: Request[] = [];
+  readonly #sent: Request[] = [];
+  #pumping: Promise<void> | undefined;
 
   constructor(options: { helperPath: string }) {
     this.#helperPath = options.helperPath;
@@ -53,54 +64,70 @@ export class NamespaceServer {
 
   /** Ends the helper once the requests before were answered. */
   async close(): Promise<void> {
-    await this.#last.catch(() => undefined);
+    await this.#pumping;
     const connection = this.#connection;
     this.#disconnect();
     await connection?.process.exited;
   }
 
-  /** One request at a time: answers carry no number. */
   #ask(fields: readonly string[]): Promise<Answer> {
     if (fields.some((field) => field.includes("\0"))) {
       throw new EngineError("invalidArgument", `path ${JSON.stringify(fields[1])} holds a NUL byte`);
     }
-    const answer = this.#last.then(
-      () => this.#exchange(fields),
-      () => this.#exchange(fields),
-    );
-    this.#last = answer.catch(() => undefined);
-    return answer;
-  }
-
-  async #exchange(fields: readonly string[]): Promise<Answer> {
     const packet = Buffer.from(fields.map((field) => `${field}\0`).join(""), "utf8");
-    try {
-      sendDescriptors(this.#connect().socket, packet, []);
-    } catch (thrown) {
-      if (!(thrown instanceof SystemError)) throw thrown;
-      // It died between two requests: this one was never received, so asking a new one is safe.
-      this.#disconnect();
-      sendDescriptors(this.#connect().socket, packet, []);
-    }
-    return this.#answer(this.#connect().socket);
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+    this.#waiting.push({ packet, resolve, reject });
+    this.#pumping ??= this.#pump().finally(() => {
+      this.#pumping = undefined;
+    });
+    return promise;
   }
 
-  async #answer(socket: number): Promise<Answer> {
-    const deadline = Date.now() + answerTimeoutMs;
-    for (let turn = 0; ; turn++) {
-      const message = receiveDescriptor(socket);
-      if (message && message.data.length > 0) {
-        const text = Buffer.from(message.data).toString("latin1").split("\0")[0] ?? "";
-        if (/^\d+$/.test(text)) return { errno: Number(text), descriptors: message.descriptors };
-      }
-      if (message || Date.now() > deadline) {
+  /** Sends what waits and hands out answers until nobody waits for one. */
+  async #pump(): Promise<void> {
+    let idleSince = Date.now();
+    for (let turn = 0; this.#waiting.length + this.#sent.length > 0; turn++) {
+      try {
+        if (this.#sendWaiting() + this.#receiveAnswers() > 0) {
+          idleSince = Date.now();
+          turn = 0;
+        }
+        if (Date.now() - idleSince > answerTimeoutMs) throw lost(`it did not answer within ${answerTimeoutMs} ms`);
+      } catch (thrown) {
         this.#disconnect();
-        const cause = message ? "it ended or spoke another protocol" : `it did not answer within ${answerTimeoutMs} ms`;
-        throw new EngineError("unavailable", `The network namespace helper failed: ${cause}`);
+        for (const request of [...this.#sent.splice(0), ...this.#waiting.splice(0)]) request.reject(thrown);
       }
       if (turn < eagerTurns) await new Promise((resolve) => setImmediate(resolve));
       else await Bun.sleep(1);
     }
+  }
+
+  #sendWaiting(): number {
+    let count = 0;
+    for (; this.#waiting[0] && this.#sent.length < maxInFlight; count++) {
+      try {
+        sendDescriptors(this.#connect().socket, this.#waiting[0].packet, []);
+      } catch (thrown) {
+        // Only when nobody waits for the one that died is it certain that it did nothing of this.
+        if (!(thrown instanceof SystemError) || this.#sent.length > 0) throw thrown;
+        this.#disconnect();
+        sendDescriptors(this.#connect().socket, this.#waiting[0].packet, []);
+      }
+      this.#sent.push(...this.#waiting.splice(0, 1));
+    }
+    return count;
+  }
+
+  #receiveAnswers(): number {
+    let count = 0;
+    for (; this.#sent.length > 0; count++) {
+      const message = receiveDescriptor(this.#connect().socket);
+      if (!message) break;
+      const text = Buffer.from(message.data).toString("latin1").split("\0")[0] ?? "";
+      if (!/^\d+$/.test(text)) throw lost("it ended or spoke another protocol");
+      this.#sent.shift()?.resolve({ errno: Number(text), descriptors: message.descriptors });
+    }
+    return count;
   }
 
   #connect(): { readonly socket: number } {
@@ -129,4 +156,8 @@ export class NamespaceServer {
     if (this.#connection) closeDescriptor(this.#connection.socket);
     this.#connection = undefined;
   }
+}
+
+function lost(cause: string): EngineError {
+  return new EngineError("unavailable", `The network namespace helper failed: ${cause}`);
 }
