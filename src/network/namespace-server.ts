@@ -111,11 +111,19 @@ export class NamespaceServer {
         // Only when nobody waits for the one that died is it certain that it did nothing of this.
         if (!(thrown instanceof SystemError) || this.#sent.length > 0) throw thrown;
         this.#disconnect();
-        sendDescriptors(this.#connect().socket, this.#waiting[0].packet, []);
+        this.#sendAgain(this.#waiting[0].packet);
       }
       this.#sent.push(...this.#waiting.splice(0, 1));
     }
     return count;
+  }
+
+  #sendAgain(packet: Uint8Array): void {
+    try {
+      sendDescriptors(this.#connect().socket, packet, []);
+    } catch (thrown) {
+      throw thrown instanceof SystemError ? lost("it ended at once") : thrown;
+    }
   }
 
   #receiveAnswers(): number {
