@@ -121,15 +121,21 @@ function normalise(
   });
 }
 
+const masks = new WeakMap<readonly string[], string>();
+
 /** The mask of capabilities(7) as the plan carries it: 16 lower-case hexadecimal digits. */
 export function capabilityMask(names: readonly string[]): string {
+  const known = masks.get(names);
+  if (known) return known;
   let mask = 0n;
   for (const name of names) {
     const bit = bitOf.get(name);
     if (bit === undefined) throw new EngineError("invalidArgument", `unknown capability: "${name}"`);
     mask |= 1n << BigInt(bit);
   }
-  return mask.toString(16).padStart(16, "0");
+  const text = mask.toString(16).padStart(16, "0");
+  masks.set(names, text);
+  return text;
 }
 
 /** The reverse of `capabilityMask`: names in the order of their bits. */

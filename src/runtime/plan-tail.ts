@@ -2,7 +2,7 @@ import type { OciProcess, OciSeccomp, Op } from "../spec/index.ts";
 import { op } from "../spec/index.ts";
 import { capabilityMask } from "./capabilities.ts";
 import { unlimited } from "./rlimits.ts";
-import { seccompHex } from "./seccomp.ts";
+import { seccompProgram } from "./seccomp.ts";
 
 /** Descriptors 0, 1 and 2 are the program's; all others are ours. */
 const firstForeignDescriptor = "3";
@@ -109,9 +109,9 @@ function capabilitiesOp(process: OciProcess, phase: "keep" | "final"): Op<"capab
 
 function seccompOp(seccomp: OciSeccomp): Op<"seccomp"> {
   const flags = seccomp.flags?.map((name) => seccompFlagNames[name] ?? name) ?? ["spec-allow"];
-  const allowed = new Set(seccomp.syscalls.flatMap(({ names, action }) => (action === "SCMP_ACT_ALLOW" ? names : [])));
-  const reason = `A filter that the kernel runs at every system call: ${allowed.size} names are allowed, newer ones answer "not implemented"`;
-  return op("child", "seccomp", [seccompHex(seccomp), flags.join(",")], reason);
+  const { hex, allowedNames } = seccompProgram(seccomp);
+  const reason = `A filter that the kernel runs at every system call: ${allowedNames} names are allowed, newer ones answer "not implemented"`;
+  return op("child", "seccomp", [hex, flags.join(",")], reason);
 }
 
 /** Closes what is the engine's, goes to the working directory, and becomes the program. */

@@ -14,9 +14,16 @@ export interface SeccompContext {
 
 /** Profiles resolved before, by the profile itself and the capabilities that decided its rules. */
 const resolved = new WeakMap<SeccompProfile, Map<string, OciSeccomp | undefined>>();
-/** Programs compiled before, as the hexadecimal that a plan carries. */
-const compiled = new WeakMap<OciSeccomp, string>();
+/** Programs compiled before. */
+const compiled = new WeakMap<OciSeccomp, SeccompProgram>();
 const maxResolvedPerProfile = 64;
+
+/** A compiled profile as a plan carries and tells it. */
+export interface SeccompProgram {
+  readonly hex: string;
+  /** How many names it lets pass, perhaps under conditions. */
+  readonly allowedNames: number;
+}
 
 let kernelRelease: string | undefined;
 
@@ -37,16 +44,18 @@ export function decideSeccomp(profile: SeccompProfile, context: SeccompContext):
 export function compileSeccomp(profile: SeccompProfile, context: SeccompContext): Uint8Array {
   const seccomp = decideSeccomp(profile, context);
   if (!seccomp) throw new EngineError("invalidArgument", "seccomp profile has neither a default action nor rules");
-  return Buffer.from(seccompHex(seccomp), "hex");
+  return Buffer.from(seccompProgram(seccomp).hex, "hex");
 }
 
-/** A decided profile's program in hexadecimal, compiled once. */
-export function seccompHex(seccomp: OciSeccomp): string {
+/** A decided profile's program, compiled once. */
+export function seccompProgram(seccomp: OciSeccomp): SeccompProgram {
   const known = compiled.get(seccomp);
   if (known) return known;
+  const allowed = seccomp.syscalls.flatMap(({ names, action }) => (action === "SCMP_ACT_ALLOW" ? names : []));
   const hex = Buffer.from(compileFilter(seccomp)).toString("hex");
-  compiled.set(seccomp, hex);
-  return hex;
+  const program = { hex, allowedNames: new Set(allowed).size };
+  compiled.set(seccomp, program);
+  return program;
 }
 
 function thisArchitecture(): "x64" | "arm64" {
