@@ -21,24 +21,33 @@ export interface MountRequests {
 function defaultMounts(requests: MountRequests): OciMount[] {
   const { host, cgroupVersion } = requests;
   const cgroup = cgroupVersion === "v2" ? "cgroup2" : "cgroup";
-  const mount = (destination: string, type: string, options: readonly string[], source = type): OciMount => ({
-    destination,
-    type,
-    source,
-    options,
-  });
   const safe = ["nosuid", "noexec", "nodev"];
   const rights = (writable: boolean) => (writable ? safe : [...safe, "ro"]);
   const privileged = host.Privileged ?? false;
   const shmBytes = host.ShmSize || defaultShmBytes;
   return [
-    mount("/proc", "proc", safe),
-    mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
-    mount("/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
-    mount("/sys", "sysfs", rights(privileged)),
-    mount("/sys/fs/cgroup", cgroup, rights(privileged || requests.writableCgroups)),
-    mount("/dev/mqueue", "mqueue", safe),
-    mount("/dev/shm", "tmpfs", [...safe, "mode=1777", `size=${shmBytes}`], "shm"),
+    { destination: "/proc", type: "proc", source: "proc", options: safe },
+    {
+      destination: "/dev",
+      type: "tmpfs",
+      source: "tmpfs",
+      options: ["nosuid", "strictatime", "mode=755", "size=65536k"],
+    },
+    {
+      destination: "/dev/pts",
+      type: "devpts",
+      source: "devpts",
+      options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+    },
+    { destination: "/sys", type: "sysfs", source: "sysfs", options: rights(privileged) },
+    {
+      destination: "/sys/fs/cgroup",
+      type: cgroup,
+      source: cgroup,
+      options: rights(privileged || requests.writableCgroups),
+    },
+    { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: safe },
+    { destination: "/dev/shm", type: "tmpfs", source: "shm", options: [...safe, "mode=1777", `size=${shmBytes}`] },
   ];
 }
 

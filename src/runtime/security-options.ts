@@ -98,8 +98,6 @@ function decodeProfile(text: string): SeccompProfile {
     const words = cause instanceof Error ? cause.message : String(cause);
     throw new EngineError("invalidArgument", `Decoding seccomp profile failed: ${words}`, { cause });
   }
-  const malformed = (what: string) =>
-    new EngineError("invalidArgument", `Decoding seccomp profile failed: ${what} has the wrong type`);
   if (!isRecord(decoded)) throw malformed("the profile");
   if (decoded["defaultAction"] !== undefined && typeof decoded["defaultAction"] !== "string") {
     throw malformed("defaultAction");
@@ -121,6 +119,10 @@ function decodeProfile(text: string): SeccompProfile {
     }
   }
   return decoded as unknown as SeccompProfile;
+}
+
+function malformed(what: string): EngineError {
+  return new EngineError("invalidArgument", `Decoding seccomp profile failed: ${what} has the wrong type`);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -72,6 +72,10 @@ function lines({ ops }: Plan, names?: readonly string[]): string {
     .join("\n");
 }
 
+const bind = (source: string, target: string, ...options: string[]) => ({ type: "bind", source, target, options });
+
+const ofProcess = (name: string) => ({ kind: "path", path: `/proc/7/ns/${name}` }) as const;
+
 describe("the plan of a container", () => {
   test("in the order of the design, with nothing asked for", () => {
     const shown = lines(plan(spec()))
@@ -155,7 +159,6 @@ describe("the plan of a container", () => {
     expect(lines(decodePlan(encodePlan(made)))).toBe(lines(made));
   });
   test("volumes come after the defaults, parents first, files onto files; the user's /dev/shm replaces ours", () => {
-    const bind = (source: string, target: string, ...options: string[]) => ({ type: "bind", source, target, options });
     const mounts = [
       bind("/srv/deep", "/data/a/b", "rbind", "rprivate", "ro"),
       bind("/srv/data", "/data", "rbind"),
@@ -190,11 +193,10 @@ describe("the plan of a container", () => {
     `);
   });
   test("modes host and container:ID", () => {
-    const path = (name: string) => ({ kind: "path", path: `/proc/7/ns/${name}` }) as const;
     const namespaces = {
       mnt: fresh,
-      pid: path("pid"),
-      ipc: path("ipc"),
+      pid: ofProcess("pid"),
+      ipc: ofProcess("ipc"),
       uts: host,
       net: host,
       cgroup: fresh,
@@ -356,15 +358,16 @@ describe("the OCI spec", () => {
   });
 });
 
+const refusal = (hostConfig: HostConfig, input: Partial<SpecInput> = {}): string => {
+  try {
+    plan(spec(hostConfig, input));
+  } catch (error) {
+    return (error as Error).message;
+  }
+  return "not refused";
+};
+
 describe("what is refused, each with its value", () => {
-  const refusal = (hostConfig: HostConfig, input: Partial<SpecInput> = {}): string => {
-    try {
-      plan(spec(hostConfig, input));
-    } catch (error) {
-      return (error as Error).message;
-    }
-    return "not refused";
-  };
   test("capabilities, security options, devices, limits", () => {
     expect(refusal({ CapAdd: ["SYS_MAGIC"] })).toBe('invalid CapAdd: unknown capability: "SYS_MAGIC"');
     expect(refusal({ SecurityOpt: ["nonsense"] })).toBe('invalid --security-opt 1: "nonsense"');

@@ -91,10 +91,11 @@ describe("the default profile compiled by us decides as libseccomp's program doe
   });
 });
 
+const rule = (name: string, args: NonNullable<OciSeccomp["syscalls"][number]["args"]>) =>
+  ({ names: [name], action: "SCMP_ACT_ERRNO", errnoRet: 7, args }) as const;
+
 test("every operator, on 64-bit values and several arguments, decides as libseccomp's program does", () => {
   const big = 0x1_0000_0005;
-  const rule = (name: string, args: NonNullable<OciSeccomp["syscalls"][number]["args"]>) =>
-    ({ names: [name], action: "SCMP_ACT_ERRNO", errnoRet: 7, args }) as const;
   const operators = ["NE", "LT", "LE", "EQ", "GE", "GT"] as const;
   const names = ["getpid", "getppid", "getuid", "getgid", "geteuid", "getegid"];
   const seccomp: OciSeccomp = {
@@ -176,6 +177,8 @@ describe("what the default profile answers", () => {
   });
 });
 
+const one = (rule: object): SeccompProfile => ({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [rule as never] });
+
 describe("a profile of the user's own", () => {
   test("in the old format with `name` compiles", () => {
     const seccomp = resolved({
@@ -186,7 +189,6 @@ describe("a profile of the user's own", () => {
     expect(simulateFilter(compileFilter(seccomp), { architecture: 0xc000003e, number: 9999 })).toBe(allow);
   });
   test("that contradicts itself or that no filter can express is refused with its value", () => {
-    const one = (rule: object): SeccompProfile => ({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [rule as never] });
     expect(() =>
       resolved({ ...one({}), architectures: ["SCMP_ARCH_X86"], archMap: defaultSeccompProfile.archMap ?? [] }),
     ).toThrow("both 'architectures' and 'archMap' are specified");

@@ -53,6 +53,9 @@ async function output(session: ExecSession, stream?: "stdout" | "stderr"): Promi
   return text;
 }
 
+const status = async (process: Partial<ProcessSpec>) =>
+  output(await exec({ args: ["cat", "/proc/self/status"], ...process }));
+
 describe("one more process in a running container", () => {
   test("sees what the first one sees, is in the same groups, and its exit code is its own", async () => {
     const session = await exec({
@@ -72,8 +75,6 @@ describe("one more process in a running container", () => {
     expect(session.reports().filter(({ errno }) => errno !== 0)).toEqual([]);
   });
   test("has the container's capabilities and filter; privileged ones have all capabilities; a user has none", async () => {
-    const status = async (process: Partial<ProcessSpec>) =>
-      output(await exec({ args: ["cat", "/proc/self/status"], ...process }));
     expect(await status({})).toMatch(/CapEff:\t00000000a80425fb\n[^]*Seccomp:\t2/);
     const bounding = /CapBnd:\t(\w+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
     expect(await status({ privileged: true })).toContain(`CapEff:\t${bounding}`);

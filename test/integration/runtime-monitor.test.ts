@@ -72,10 +72,10 @@ test("a container is process 1 with a hostname and working directory of its own;
   expect(reports.filter(({ errno }) => errno !== 0)).toEqual([]);
 });
 
-describe("what the process may do", () => {
-  const status = (output: string) =>
-    Object.fromEntries(output.split("\n").map((line) => line.split(/:\s+/) as [string, string]));
+const status = (output: string) =>
+  Object.fromEntries(output.split("\n").map((line) => line.split(/:\s+/) as [string, string]));
 
+describe("what the process may do", () => {
   test("root has Docker's fourteen capabilities and a seccomp filter", async () => {
     const { output } = await run("cat /proc/self/status");
     expect(status(output)).toMatchObject({
