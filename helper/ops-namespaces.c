@@ -1,4 +1,5 @@
 // Namespaces, their maps, and control groups.
+#include "cgroup.h"
 #include "kernel.h"
 #include "ops.h"
 #include "root.h"
@@ -78,14 +79,12 @@ int op_write_map(struct op_context *context, const char *const *arguments, unsig
   return write_of_child(context, uid ? "uid_map" : "gid_map", arguments[1]);
 }
 
-/** "0" means the writer: a process that joins itself is much faster than one that is moved by another. */
+/** Of a v2 group the process was, or will be, born in it: see `birth_group` of run.c. */
 int op_join_cgroup(struct op_context *context, const char *const *arguments, unsigned count) {
   (void)count;
   char path[PATH_MAX];
   struct text name = text_on(path);
-  text_add(&name, arguments[0]);
-  text_add(&name, "/cgroup.procs");
-  errno = name.cut ? ENAMETOOLONG : write_file(path, "0");
+  errno = cgroup_join(arguments[0], &name);
   return errno ? fail(context, "write", path) : 0;
 }
 

@@ -1,5 +1,6 @@
 #include "run.h"
 
+#include "cgroup.h"
 #include "child.h"
 #include "fd-passing.h"
 #include "kernel.h"
@@ -60,17 +61,32 @@ static int return_to_own_pid_namespace(struct op_context *context) {
   return error;
 }
 
+/** The v2 group that the plan joins: its process is born there, which is joining without a wait. -1: there is none. */
+static int birth_group(const struct plan *plan) {
+  for (unsigned index = 0; index < plan->op_count; index++) {
+    const struct op *op = &plan->ops[index];
+    if (op->kind->run != op_join_cgroup || !cgroup_is_unified(op->arguments[0])) continue;
+    return open(op->arguments[0], O_PATH | O_DIRECTORY | O_CLOEXEC);
+  }
+  return -1;
+}
+
 static int clone_child(struct run *run, uint64_t namespaces) {
-  int ends[2], pidfd = -1;
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return fail(&run->context, "socketpair", "channel");
+  int ends[2], pidfd = -1, group = birth_group(run->plan);
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
+    close_quietly(&group);
+    return fail(&run->context, "socketpair", "channel");
+  }
   struct clone_args arguments = {
-    .flags = namespaces | CLONE_PIDFD | (run->is_session ? CLONE_PARENT : 0),
+    .flags = namespaces | CLONE_PIDFD | (run->is_session ? CLONE_PARENT : 0) | (group < 0 ? 0 : CLONE_INTO_CGROUP),
     .pidfd = (uintptr_t)&pidfd,
     .exit_signal = run->is_session ? 0 : SIGCHLD,
+    .cgroup = group < 0 ? 0 : (uint64_t)group,
   };
   pid_t pid = sys_clone3(&arguments);
   if (pid == 0) child_run(run, ends[1]);
   int error = pid < 0 ? fail(&run->context, "clone3", "child") : 0;
+  close_quietly(&group);
   close(ends[1]);
   if (error) {
     close(ends[0]);
