@@ -106,22 +106,39 @@ uint64_t now_ns(void) {
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+struct date {
+  uint64_t year, month, day;
+};
+
+/** Gregorian date of a day since 1970-01-01; gmtime_r(3) would bring all of libc's files and locales into the binary. */
+static struct date date_of(uint64_t days) {
+  // Years begin in March here, so that the day that leap years add is the last one of a year.
+  uint64_t since_era = days + 719468, era = since_era / 146097, day_of_era = since_era % 146097;
+  uint64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+  uint64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  uint64_t march_based = (5 * day_of_year + 2) / 153;
+  struct date date = {.day = day_of_year - (153 * march_based + 2) / 5 + 1};
+  date.month = march_based < 10 ? march_based + 3 : march_based - 9;
+  date.year = year_of_era + era * 400 + (date.month <= 2);
+  return date;
+}
+
 void text_add_time(struct text *text) {
   struct timespec now;
-  struct tm parts;
   clock_gettime(CLOCK_REALTIME, &now);
-  gmtime_r(&now.tv_sec, &parts);
-  text_add_padded(text, (uint64_t)parts.tm_year + 1900, 4);
+  uint64_t seconds = (uint64_t)now.tv_sec;
+  struct date date = date_of(seconds / 86400);
+  text_add_padded(text, date.year, 4);
   text_add(text, "-");
-  text_add_padded(text, (uint64_t)parts.tm_mon + 1, 2);
+  text_add_padded(text, date.month, 2);
   text_add(text, "-");
-  text_add_padded(text, (uint64_t)parts.tm_mday, 2);
+  text_add_padded(text, date.day, 2);
   text_add(text, "T");
-  text_add_padded(text, (uint64_t)parts.tm_hour, 2);
+  text_add_padded(text, seconds / 3600 % 24, 2);
   text_add(text, ":");
-  text_add_padded(text, (uint64_t)parts.tm_min, 2);
+  text_add_padded(text, seconds / 60 % 60, 2);
   text_add(text, ":");
-  text_add_padded(text, (uint64_t)parts.tm_sec, 2);
+  text_add_padded(text, seconds % 60, 2);
   text_add(text, ".");
   text_add_padded(text, (uint64_t)now.tv_nsec, 9);
   text_add(text, "Z");

@@ -7,6 +7,7 @@
 //   task.c       stdio of a process                 session.c  exec sessions; exec.c their helper
 //   log.c        the log file                       ending.c   the exit record and the farewell
 //   relay.c      relayed ports                      netns.c    network namespaces for the daemon
+//   frames.c     frames and buffers                 base.c     text, numbers, files without stdio
 #include "base.h"
 #include "exec.h"
 #include "monitor.h"

@@ -1,10 +1,11 @@
 // The monitor of one container: makes it by its plan, then watches it for as long as it lives.
 #include "monitor.h"
 
+#include "cgroup.h"
 #include "kernel.h"
+#include "memory.h"
 
 #include <limits.h>
-#include <malloc.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -75,7 +76,7 @@ static void free_run(struct monitor *monitor) {
   free(monitor->run);
   monitor->run = NULL;
   plan_free(&monitor->plan);
-  malloc_trim(0);
+  memory_give_back();
 }
 
 static void container_started(struct monitor *monitor) {
@@ -178,10 +179,9 @@ static int watch_signals(struct monitor *monitor) {
 
 static int join_cgroups(const char *directories, struct text *detail) {
   char path[PATH_MAX];
-  while (directories && next_piece(&directories, '\n', path, sizeof path - 16)) {
-    strcat(path, "/cgroup.procs");
-    int error = write_file(path, "0");
-    if (error) return text_add(detail, path), error;
+  while (directories && next_piece(&directories, '\n', path, sizeof path)) {
+    int error = cgroup_join(path, detail);
+    if (error) return error;
   }
   return 0;
 }
@@ -242,13 +242,10 @@ static int make_stdio(struct monitor *monitor, int standard[3], struct text *det
   return error;
 }
 
-/** Everything before the plan's first op. 0, or errno with what it was about. */
+/** Everything between the plan's reading and its first op. 0, or errno with what it was about. */
 static int prepare(struct monitor *monitor, int standard[3], struct text *detail) {
-  int error = plan_read(&monitor->plan, PLAN_FD, detail);
-  close(PLAN_FD);
-  if (error) return error;
   keep_settings(monitor);
-  error = join_cgroups(plan_setting(&monitor->plan, "monitor-cgroups"), detail);
+  int error = join_cgroups(plan_setting(&monitor->plan, "monitor-cgroups"), detail);
   if (!error) error = open_log(monitor, detail);
   if (!error) error = add_relays(monitor, detail);
   if (!error) error = open_socket(monitor, detail);
@@ -278,22 +275,30 @@ static void run_plan(struct monitor *monitor, const int standard[3]) {
   check_run(monitor);
 }
 
-static void begin(struct monitor *monitor) {
-  char detail_bytes[LIMIT_DETAIL_BYTES] = "";
-  struct text detail = text_on(detail_bytes);
+/** `error` is that of reading the plan, and `detail` tells of it. */
+static void begin(struct monitor *monitor, int error, struct text *detail) {
   int standard[3] = {-1, -1, -1};
-  int error = prepare(monitor, standard, &detail);
+  if (!error) error = prepare(monitor, standard, detail);
   monitor->start = client_add(monitor, START_FD);
   if (monitor->start) {
     monitor->start->is_start = monitor->start->subscribed = true;
     send_hello(monitor->start);
   }
-  if (error) tell_failed_preparation(monitor, error, detail_bytes);
+  if (error) tell_failed_preparation(monitor, error, detail->at);
   else run_plan(monitor, standard);
 }
 
-/** The first process ends at once, so that nobody has to wait for this one; init of the host or a subreaper will. */
-static void leave_parent(void) {
+/** The v2 group among those of all monitors, -1 when there is none. */
+static int unified_group(const char *directories) {
+  char path[PATH_MAX];
+  while (directories && next_piece(&directories, '\n', path, sizeof path)) {
+    if (cgroup_is_unified(path)) return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  }
+  return -1;
+}
+
+/** The first process ends at once, so that nobody has to wait for this one, which is born in `group`; init of the host or a subreaper will. */
+static void leave_parent(int group) {
   pid_t middle = fork();
   if (middle < 0) _exit(1);
   if (middle > 0) {
@@ -301,29 +306,27 @@ static void leave_parent(void) {
     _exit(0);
   }
   setsid();
-  pid_t monitor = fork();
+  pid_t monitor = cgroup_fork(group);
   if (monitor != 0) _exit(monitor < 0);
-}
-
-/** Small blocks too go back to the kernel as soon as they are free. */
-static void tune_memory(void) {
-  mallopt(M_MMAP_THRESHOLD, 32 * 1024);
-  mallopt(M_TRIM_THRESHOLD, 16 * 1024);
-  mallopt(M_TOP_PAD, 4096);
+  close_quietly(&group);
 }
 
 int monitor_main(void) {
   static struct monitor monitor;
+  char detail_bytes[LIMIT_DETAIL_BYTES] = "";
+  struct text detail = text_on(detail_bytes);
   sys_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-  leave_parent();
-  tune_memory();
+  memory_tune();
+  int error = plan_read(&monitor.plan, PLAN_FD, &detail);
+  close(PLAN_FD);
+  leave_parent(error ? -1 : unified_group(plan_setting(&monitor.plan, "monitor-cgroups")));
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   task_init(&monitor.init, &monitor);
   monitor.init.is_init = true;
   monitor.listener.fd = monitor.signals.fd = monitor.channel.fd = monitor.log.fd = -1;
   monitor.channel.ready = channel_ready;
   if (loop_init(&monitor.loop) || watch_signals(&monitor)) _exit(1);
-  begin(&monitor);
+  begin(&monitor, error, &detail);
   for (;;) {
     check_run(&monitor);
     ending_check(&monitor);

@@ -1,6 +1,7 @@
 // Exec sessions: a helper is forked off, enters the container and becomes the process; here its stdio is served.
 #include "fd-passing.h"
 #include "kernel.h"
+#include "memory.h"
 #include "monitor.h"
 #include "session.h"
 
@@ -75,6 +76,7 @@ static void remove_session(struct task *task) {
   if (*link) *link = task->next;
   task_close(task);
   loop_free(&task->monitor->loop, task);
+  memory_give_back();
 }
 
 static void session_failed(struct task *task, const char *payload, size_t length) {

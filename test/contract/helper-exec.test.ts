@@ -3,7 +3,14 @@ import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 import { op } from "../../src/spec/index.ts";
 import { frame } from "../support/frames.ts";
 import { sanitizedHelper } from "../support/helper-binary.ts";
-import { containerOps, eventually, makeBusyboxRoot, sessionOps, startMonitored, type Monitored } from "../support/monitored.ts";
+import {
+  containerOps,
+  eventually,
+  makeBusyboxRoot,
+  sessionOps,
+  startMonitored,
+  type Monitored,
+} from "../support/monitored.ts";
 import { newScratch } from "../support/scratch.ts";
 
 const scratch = newScratch();

@@ -198,7 +198,12 @@ test("a terminated monitor ends its container and keeps the record", async () =>
 });
 
 describe("a malformed plan is refused before its first op:", () => {
-  const good = Buffer.from(encodePlan({ settings: { id: "x", socket: join(folder, "bad") }, ops: containerOps({ root: folder, words: ["true"] }) }));
+  const good = Buffer.from(
+    encodePlan({
+      settings: { id: "x", socket: join(folder, "bad") },
+      ops: containerOps({ root: folder, words: ["true"] }),
+    }),
+  );
   const text = (...fields: string[]) => Buffer.from(fields.map((field) => `${field}\0`).join(""));
   const head = ["vitrine-plan", "1", "0"];
   const exec = ["child", "exec", "3", "a", "1", "a"];

@@ -257,7 +257,9 @@ test("the size of what is no terminal cannot be changed", async () => {
 });
 
 test("a ptmx that the image brought is refused: only a devpts gives terminals", async () => {
-  const ops = containerOps({ root, words: ["sh"], terminal: true }).filter(({ arguments: [type] }) => type !== "devpts");
+  const ops = containerOps({ root, words: ["sh"], terminal: true }).filter(
+    ({ arguments: [type] }) => type !== "devpts",
+  );
   await using container = await startMonitored({ folder, settings: { tty: "1" }, ops });
   const failed = await container.start.next(frame.failed);
   expect(failed.fields.slice(1)).toEqual(["19", 'open "/dev/pts/ptmx"']);
