@@ -95,7 +95,8 @@ export class NamespaceServer {
         if (Date.now() - idleSince > answerTimeoutMs) throw lost(`it did not answer within ${answerTimeoutMs} ms`);
       } catch (thrown) {
         this.#disconnect();
-        for (const request of [...this.#sent.splice(0), ...this.#waiting.splice(0)]) request.reject(thrown);
+        const failure = thrown instanceof SystemError ? lost(thrown.message) : thrown;
+        for (const request of [...this.#sent.splice(0), ...this.#waiting.splice(0)]) request.reject(failure);
       }
       if (turn < eagerTurns) await new Promise((resolve) => setImmediate(resolve));
       else await Bun.sleep(1);
@@ -111,19 +112,11 @@ export class NamespaceServer {
         // Only when nobody waits for the one that died is it certain that it did nothing of this.
         if (!(thrown instanceof SystemError) || this.#sent.length > 0) throw thrown;
         this.#disconnect();
-        this.#sendAgain(this.#waiting[0].packet);
+        sendDescriptors(this.#connect().socket, this.#waiting[0].packet, []);
       }
       this.#sent.push(...this.#waiting.splice(0, 1));
     }
     return count;
-  }
-
-  #sendAgain(packet: Uint8Array): void {
-    try {
-      sendDescriptors(this.#connect().socket, packet, []);
-    } catch (thrown) {
-      throw thrown instanceof SystemError ? lost("it ended at once") : thrown;
-    }
   }
 
   #receiveAnswers(): number {
