@@ -2,6 +2,9 @@ import type { Socket } from "node:net";
 import type { ApiReply } from "./reply.ts";
 import { frame, multiplexedStreamType, rawStreamType } from "./multiplex.ts";
 
+/** A client that has all output and does not close its side is cut off after this. */
+const clientFarewellMs = 5000;
+
 /**
  * Takes a connection over, as Docker's attach and exec do: after the 101 answer both directions carry the process's bytes,
  * output framed unless it is a terminal. The client's half-close ends the input; the end of the output closes the connection.
@@ -33,6 +36,9 @@ export async function hijack(
   }
   void Promise.resolve(iterator.return?.()).catch(() => {});
   socket.end();
+  // Not at once: input that nobody has read would turn the client's end of file into a reset.
+  socket.resume();
+  setTimeout(() => socket.destroy(), clientFarewellMs).unref();
 }
 
 function feedInput(socket: Socket, session: Extract<ApiReply, { kind: "hijack" }>["session"]): void {

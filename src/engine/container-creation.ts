@@ -87,11 +87,9 @@ export async function createContainer(
   const reserved = reserveName(core, { name, id: plan.id });
   undo.defer(() => void reservedNames.get(core)?.delete(reserved));
 
-  const { mounts, copyUps } = realiseMounts(wanted, core.volumes);
-  const made = new AsyncDisposableStack();
-  await using onFailure = made;
-  for (const mount of mounts.filter((one) => one.anonymous))
-    onFailure.defer(() => core.volumes.remove(mount.Name ?? "", { force: true }));
+  await using onFailure = new AsyncDisposableStack();
+  onFailure.defer(() => core.volumes.abandon(plan.id));
+  const { mounts, copyUps } = realiseMounts(wanted, { volumes: core.volumes, containerId: plan.id });
   await core.snapshots.prepare(plan.id, image.chainId, { hostFiles: true });
   onFailure.defer(() => core.snapshots.remove(plan.id));
   mkdirSync(core.paths.container(plan.id), { recursive: true, mode: 0o710 });

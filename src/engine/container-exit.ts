@@ -6,6 +6,7 @@ import { removeContainer } from "./container-removal.ts";
 import { startContainer } from "./container-start.ts";
 import { cgroupPathOf, publishContainerEvent, type Core } from "./core.ts";
 import type { LiveContainer } from "./live-container.ts";
+import { unmountRun } from "./mounted-snapshot.ts";
 
 /** What is known of an end: from the monitor's word, its exit record, or by inference after a reboot. */
 export interface ExitFacts {
@@ -13,6 +14,8 @@ export interface ExitFacts {
   readonly oomKilled: boolean;
   /** RFC 3339 */
   readonly finishedAt: string;
+  /** The monitor was killed: nobody undoes its mounts. */
+  readonly monitorIsGone?: boolean;
 }
 
 const firstRestartDelayMs = 100;
@@ -24,9 +27,13 @@ const stableRunMs = 10_000;
 export function watchExit(core: Core, container: LiveContainer, monitor: MonitorConnection): void {
   void monitor.exited.then((exit) => {
     if (container.monitor !== monitor) return;
-    const facts = exit ?? { exitCode: 137, oomKilled: false, finishedAt: new Date().toISOString() };
-    recordExit(core, container, facts);
+    recordExit(core, container, exit ?? lostMonitor());
   });
+}
+
+/** Whatever the container did before, it died by the monitor's death. */
+export function lostMonitor(): ExitFacts {
+  return { exitCode: 137, oomKilled: false, finishedAt: new Date().toISOString(), monitorIsGone: true };
 }
 
 /** Writes the end down, tells whoever waits, gives back what the run held, and restarts or removes as asked. */
@@ -53,17 +60,22 @@ export function recordExit(core: Core, container: LiveContainer, facts: ExitFact
     action: "die",
     attributes: { exitCode: String(facts.exitCode), execDuration: String(Math.max(0, Math.floor(ranMs / 1000))) },
   });
-  container.teardown = giveBack(core, record);
+  container.teardown = giveBack(core, record, { monitorIsGone: facts.monitorIsGone ?? false });
   container.announceExit({ exitCode: facts.exitCode }, { restarting });
   if (restarting) scheduleRestart(core, container, ranMs);
   else if (record.host.AutoRemove) void autoRemove(core, container);
 }
 
-/** Network, control group and run directory of a run that is over. Goes on over failures and logs them. */
-export async function giveBack(core: Core, record: ContainerRecord): Promise<void> {
+/** Network, mounts, control group and run directory of a run that is over. Goes on over failures and logs them. */
+export async function giveBack(
+  core: Core,
+  record: ContainerRecord,
+  options: { monitorIsGone: boolean } = { monitorIsGone: false },
+): Promise<void> {
   const attempts = await Promise.allSettled([
     core.networks.detach(record.id),
     core.cgroups.remove(cgroupPathOf(core, record)),
+    unmountRun(core, record, options),
   ]);
   rmSync(core.paths.containerRun(record.id), { recursive: true, force: true });
   for (const attempt of attempts) {

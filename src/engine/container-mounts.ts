@@ -165,7 +165,7 @@ function checkDestination(path: string, specification: string): string {
 /** Makes the volumes that are wanted and looks at the host's folders. */
 export function realiseMounts(
   wanted: readonly WantedMount[],
-  volumes: LocalVolumes,
+  { volumes, containerId }: { volumes: LocalVolumes; containerId: string },
 ): { mounts: ContainerMount[]; copyUps: Set<string> } {
   const copyUps = new Set<string>();
   const mounts = wanted.map((mount): ContainerMount => {
@@ -190,7 +190,9 @@ export function realiseMounts(
       };
     }
     const anonymous = mount.source === "";
-    const volume = volumes.ensure(anonymous ? newId() : mount.source, { anonymous });
+    const volume = anonymous
+      ? volumes.ensure(newId(), { anonymous, madeFor: containerId })
+      : volumes.ensure(mount.source, { anonymous });
     if (mount.copyUp) copyUps.add(mount.destination);
     return {
       ...common,

@@ -34,6 +34,8 @@ export interface RunState {
   finishedAt: string;
   /** A person stopped it: `unless-stopped` and `always` leave it alone until it is started again. */
   stoppedByUser: boolean;
+  /** In phase "removing": anonymous volumes go too. */
+  removingVolumes?: boolean;
 }
 
 export interface NetworkState {

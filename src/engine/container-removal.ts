@@ -23,6 +23,7 @@ export async function removeContainer(
   }
   clearTimeout(container.restartTimer);
   record.state.phase = "removing";
+  record.state.removingVolumes = options.volumes;
   core.store.save(record);
   await container.teardown;
   await giveUpStorage(core, container, options);
@@ -41,10 +42,12 @@ export async function giveUpStorage(
   };
   await attempt(() => core.snapshots.remove(record.id));
   await attempt(() => discardContainerDirectory(core, record.id));
+  const anonymous = record.mounts.filter((mount) => mount.anonymous);
+  if (!options.volumes) for (const mount of anonymous) core.volumes.disclaim(mount.Name ?? "");
   core.store.delete(record.id);
   core.containers.delete(record.id);
   if (options.volumes) {
-    for (const mount of record.mounts.filter((one) => one.anonymous)) {
+    for (const mount of anonymous) {
       await attempt(async () => {
         if (usersOfVolume(core, mount.Name ?? "").length === 0)
           await core.volumes.remove(mount.Name ?? "", { force: true });

@@ -10,7 +10,7 @@ import type { ContainerRecord } from "./container-record.ts";
 import { containerPlan, containerSpec, limitsOf, processOf, shmDirectory } from "./container-spec.ts";
 import { cgroupPathOf, type Core } from "./core.ts";
 import { writeHostFiles } from "./host-files.ts";
-import { whenUnmounted } from "./mounted-snapshot.ts";
+import { unmountRun, whenUnmounted } from "./mounted-snapshot.ts";
 
 /** A monitor whose child has done everything but run the container's program: it waits for `start.go()`. */
 export interface Launch {
@@ -33,6 +33,8 @@ export async function launch(
   undo.defer(() => closeAll(attachment));
   await whenUnmounted(core, record.id);
   undo.defer(() => core.cgroups.remove(cgroupPathOf(core, record)));
+  undo.defer(() => unmountRun(core, record, { monitorIsGone: true }));
+  undo.defer(() => rmSync(core.paths.containerRun(record.id), { recursive: true, force: true }));
   const plan = prepareRun(core, record, { attachment, consoleSize: options.consoleSize });
   const start = await startMonitor({
     helperPath: core.options.helperPath,

@@ -1,6 +1,13 @@
+import { statSync } from "node:fs";
+import { dirname } from "node:path";
 import { mount, unmount } from "../kernel/index.ts";
+import type { ContainerRecord } from "./container-record.ts";
+import { shmDirectory } from "./container-spec.ts";
 import type { Core } from "./core.ts";
 import { Mutex } from "./mutex.ts";
+
+/** A monitor unmounts right after it has told the exit; one that has not by then is stuck or gone. */
+const undoPatienceMs = 5000;
 
 const turns = new WeakMap<Core, Map<string, Mutex>>();
 
@@ -24,6 +31,27 @@ export async function withMountedSnapshot<T>(core: Core, key: string, work: (roo
 /** Resolves when the daemon has that snapshot not mounted: two overlays on one upper directory would spoil it. */
 export function whenUnmounted(core: Core, key: string): Promise<void> {
   return turnOf(core, key).run(async () => {});
+}
+
+/**
+ * Resolves when nothing of a container's run is mounted any more. A monitor that lives is left to undo its own mounts: were its path
+ * mounted anew before that, it would undo the new mount. `monitorIsGone`: nobody else will, so it is done here.
+ */
+export async function unmountRun(
+  core: Core,
+  record: ContainerRecord,
+  options: { monitorIsGone: boolean },
+): Promise<void> {
+  const targets = [core.snapshots.mergedDirectory(record.id), shmDirectory(core, record)];
+  const deadline = Date.now() + (options.monitorIsGone ? 0 : undoPatienceMs);
+  for (let waitMs = 1; targets.some(isMountPoint) && Date.now() < deadline; waitMs *= 2) await Bun.sleep(waitMs);
+  for (const target of targets) if (isMountPoint(target)) unmount(target, { lazy: true });
+}
+
+/** Overlay and tmpfs have devices of their own. */
+function isMountPoint(path: string): boolean {
+  const own = statSync(path, { throwIfNoEntry: false });
+  return own !== undefined && own.dev !== statSync(dirname(path)).dev;
 }
 
 function turnOf(core: Core, key: string): Mutex {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { toEngineError } from "../common/index.ts";
 import { bootId, isAlive, readMounts, unmount } from "../kernel/index.ts";
 import { MonitorConnection, readExitRecord } from "../runtime/index.ts";
-import { giveBack, recordExit, watchExit } from "./container-exit.ts";
+import { giveBack, lostMonitor, recordExit, watchExit } from "./container-exit.ts";
 import { giveUpStorage } from "./container-removal.ts";
 import { startContainer } from "./container-start.ts";
 import type { Core } from "./core.ts";
@@ -24,22 +24,27 @@ export async function recover(core: Core): Promise<void> {
   await sweep(core);
 }
 
-/** Restart policies apply once everything else is in order. */
+/** Restart policies apply once everything else is in order; an end that recovery itself recorded has its restart coming already. */
 export function restartAfterRecovery(core: Core): void {
   for (const container of core.containers.all()) {
-    const { record } = container;
-    const policy = record.host.RestartPolicy?.Name;
-    const wanted =
-      policy === "always" ||
-      (policy === "unless-stopped" && !record.state.stoppedByUser) ||
-      (policy === "on-failure" && record.state.restarting);
-    if (record.state.phase !== "exited" || !wanted) continue;
+    if (!isToBeRestarted(container)) continue;
     void container.changes
-      .run(() => startContainer(core, container))
+      .run(async () => {
+        if (isToBeRestarted(container)) await startContainer(core, container);
+      })
       .catch((error: unknown) =>
-        core.options.log("warning", `Cannot restart ${record.id}: ${toEngineError(error).message}`),
+        core.options.log("warning", `Cannot restart ${container.record.id}: ${toEngineError(error).message}`),
       );
   }
+}
+
+function isToBeRestarted({ record, restartTimer }: LiveContainer): boolean {
+  const { phase, stoppedByUser, restarting } = record.state;
+  if (phase !== "exited" || restartTimer !== undefined) return false;
+  const policy = record.host.RestartPolicy?.Name;
+  return (
+    policy === "always" || (policy === "unless-stopped" && !stoppedByUser) || (policy === "on-failure" && restarting)
+  );
 }
 
 async function recoverContainer(core: Core, container: LiveContainer): Promise<void> {
@@ -51,7 +56,9 @@ async function recoverContainer(core: Core, container: LiveContainer): Promise<v
       return;
     case "removing":
       await giveBack(core, record);
-      await giveUpStorage(core, container, { volumes: record.host.AutoRemove ?? false });
+      await giveUpStorage(core, container, {
+        volumes: record.state.removingVolumes ?? record.host.AutoRemove ?? false,
+      });
       return;
     case "exited":
       if (record.host.AutoRemove) await giveUpStorage(core, container, { volumes: true });
@@ -73,11 +80,8 @@ async function recoverRun(core: Core, container: LiveContainer): Promise<void> {
     await giveBack(core, record);
     return;
   }
-  recordExit(
-    core,
-    container,
-    exit ?? { exitCode: lostExitCode, oomKilled: false, finishedAt: new Date().toISOString() },
-  );
+  const lost = state.bootId === bootId() ? lostMonitor() : { ...lostMonitor(), exitCode: lostExitCode };
+  recordExit(core, container, exit ?? lost);
   await container.teardown;
 }
 
@@ -107,10 +111,21 @@ async function awaitExitRecord(core: Core, container: LiveContainer): Promise<Re
   const path = core.paths.exitRecord(container.record.id);
   const deadline = Date.now() + recordPatienceMs;
   for (;;) {
+    const monitorLives = await answers(core.paths.monitorSocket(container.record.id));
+    // Read after the question: a monitor that has just gone wrote its record before.
     const record = readExitRecord(path);
-    const monitorMayBeBusy = existsSync(core.paths.monitorSocket(container.record.id));
-    if (record || !monitorMayBeBusy || Date.now() > deadline) return record;
+    if (record || !monitorLives || Date.now() > deadline) return record;
     await Bun.sleep(20);
+  }
+}
+
+async function answers(socketPath: string): Promise<boolean> {
+  if (!existsSync(socketPath)) return false;
+  try {
+    using _connection = await MonitorConnection.connect(socketPath);
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -130,7 +145,7 @@ async function sweep(core: Core): Promise<void> {
   await attempt("run directories", async () => sweepRunDirectories(core, running));
   await attempt("snapshots", () => sweepSnapshots(core, known));
   await attempt("container directories", () => sweepDirectories(core, known));
-  await attempt("volumes", () => core.volumes.sweep());
+  await attempt("volumes", () => core.volumes.sweep((id) => known.has(id)));
   await attempt("images", async () => void (await core.images.collect()));
   await attempt("trash", () => emptyTrash(core));
 }

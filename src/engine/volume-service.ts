@@ -3,6 +3,7 @@ import { lstat, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Database } from "bun:sqlite";
 import { EngineError, newId, type Paths } from "../common/index.ts";
+import { bootId } from "../kernel/index.ts";
 import type { Volume } from "../spec/index.ts";
 import type { Filters, VolumeService } from "./contract.ts";
 import type { EventBus } from "./event-bus.ts";
@@ -12,6 +13,8 @@ interface VolumeRow {
   created_at: string;
   labels: string;
   anonymous: number;
+  /** `<boot id>/<container id>` of the create that made it; empty once it is nobody's or was made by itself. */
+  claim: string;
 }
 
 const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$/;
@@ -31,7 +34,7 @@ export class LocalVolumes implements VolumeService {
     this.#usersOf = options.usersOf;
     mkdirSync(this.#paths.volumes, { recursive: true, mode: 0o701 });
     this.#database.exec(
-      "CREATE TABLE IF NOT EXISTS volumes (name TEXT PRIMARY KEY, created_at TEXT NOT NULL, labels TEXT NOT NULL, anonymous INTEGER NOT NULL) STRICT",
+      "CREATE TABLE IF NOT EXISTS volumes (name TEXT PRIMARY KEY, created_at TEXT NOT NULL, labels TEXT NOT NULL, anonymous INTEGER NOT NULL, claim TEXT NOT NULL) STRICT",
     );
   }
 
@@ -68,8 +71,8 @@ export class LocalVolumes implements VolumeService {
     return this.ensure(request.Name || newId(), { anonymous: !request.Name, labels: request.Labels ?? {} });
   }
 
-  /** The volume of that name, made when missing. */
-  ensure(name: string, options: { anonymous: boolean; labels?: Record<string, string> }): Volume {
+  /** The volume of that name, made when missing. `madeFor`: the container whose creation, if it is cut off, it goes with. */
+  ensure(name: string, options: { anonymous: boolean; labels?: Record<string, string>; madeFor?: string }): Volume {
     const present = this.find(name);
     if (present) return present;
     if (!namePattern.test(name)) {
@@ -84,10 +87,11 @@ export class LocalVolumes implements VolumeService {
       created_at: new Date().toISOString(),
       labels: JSON.stringify(options.labels ?? {}),
       anonymous: options.anonymous ? 1 : 0,
+      claim: options.madeFor === undefined ? "" : `${bootId()}/${options.madeFor}`,
     };
     this.#database
-      .query("INSERT INTO volumes (name, created_at, labels, anonymous) VALUES (?, ?, ?, ?)")
-      .run(name, row.created_at, row.labels, row.anonymous);
+      .query("INSERT INTO volumes (name, created_at, labels, anonymous, claim) VALUES (?, ?, ?, ?, ?)")
+      .run(name, row.created_at, row.labels, row.anonymous, row.claim);
     this.#events.publish("volume", "create", { id: name, attributes: { driver: "local" } });
     return this.#toVolume(row);
   }
@@ -118,8 +122,28 @@ export class LocalVolumes implements VolumeService {
     return { deleted, spaceReclaimed };
   }
 
-  /** Directories that no row names: what a crash between directory and row, or row and directory, left. */
-  async sweep(): Promise<void> {
+  /** A container goes and its anonymous volume stays: from here on it is kept until a person removes it. */
+  disclaim(name: string): void {
+    this.#database.query("UPDATE volumes SET claim = '' WHERE name = ?").run(name);
+  }
+
+  /** A create failed: what was made for it goes. */
+  async abandon(containerId: string): Promise<void> {
+    const claim = `${bootId()}/${containerId}`;
+    const rows = this.#database.query<VolumeRow, [string]>("SELECT * FROM volumes WHERE claim = ?").all(claim);
+    for (const row of rows) await this.remove(row.name, { force: true });
+  }
+
+  /**
+   * What a crash left: volumes made for a container that never came to be, and directories that no row names. A claim of an earlier
+   * boot proves nothing, since a power cut can lose the container's record and keep the volume's.
+   */
+  async sweep(isContainer: (id: string) => boolean): Promise<void> {
+    const prefix = `${bootId()}/`;
+    for (const row of this.#database.query<VolumeRow, []>("SELECT * FROM volumes WHERE claim <> ''").all()) {
+      const abandoned = row.claim.startsWith(prefix) && !isContainer(row.claim.slice(prefix.length));
+      if (abandoned && this.#usersOf(row.name).length === 0) await this.remove(row.name, { force: true });
+    }
     for (const name of await readdir(this.#paths.volumes)) {
       if (!this.find(name)) this.#discard(name);
     }

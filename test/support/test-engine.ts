@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { newScratch } from "./scratch.ts";
 
@@ -66,9 +66,11 @@ export class TestEngine implements AsyncDisposable {
       this.subnet,
       ...extra,
     ];
+    const log = openSync(join(this.scratch.path, "log"), "a");
     const daemon = Bun.spawn([...vitrineCommand, "daemon", ...words], {
-      stdio: ["ignore", "ignore", Bun.file(join(this.scratch.path, "log"))],
+      stdio: ["ignore", "ignore", log],
     });
+    closeSync(log);
     this.#daemon = daemon;
     await waitFor("the daemon to answer", async () => {
       if (daemon.exitCode !== null) throw new Error(`The daemon ended with ${daemon.exitCode}:\n${this.log}`);
