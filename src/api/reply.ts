@@ -19,6 +19,8 @@ export type ApiReply =
       readonly kind: "stream";
       readonly contentType: string;
       readonly body: AsyncIterable<Uint8Array | string>;
+      /** The head goes out before the first value: clients of wait, events and logs act on seeing it. Else an early failure has its own status. */
+      readonly eager?: boolean;
       readonly headers?: Readonly<Record<string, string>>;
     }
   | { readonly kind: "hijack"; readonly session: StdioSession; readonly readsInput: boolean };
@@ -35,9 +37,19 @@ export function stream(contentType: string, body: AsyncIterable<Uint8Array | str
   return { kind: "stream", contentType, body };
 }
 
+/** A stream whose client waits for the head; see `eager`. */
+export function eagerStream(contentType: string, body: AsyncIterable<Uint8Array | string>): ApiReply {
+  return { kind: "stream", contentType, body, eager: true };
+}
+
 /** A stream of JSON values, one a line, as build, load, events and stats send them. */
 export function jsonLines(values: AsyncIterable<unknown>): ApiReply {
   return stream("application/json", linesOf(values));
+}
+
+/** As `jsonLines`, with the head at once. */
+export function eagerJsonLines(values: AsyncIterable<unknown>): ApiReply {
+  return eagerStream("application/json", linesOf(values));
 }
 
 async function* linesOf(values: AsyncIterable<unknown>): AsyncGenerator<string> {

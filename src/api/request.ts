@@ -2,26 +2,44 @@ import type { IncomingHttpHeaders } from "node:http";
 import * as v from "valibot";
 import { EngineError } from "../common/index.ts";
 import type { Filters } from "../engine/index.ts";
+import { compareVersions } from "./versions.ts";
 
 /** A JSON body larger than this is refused; streams (tars) have the limits of what reads them. */
 const maxJsonBytes = 4 * 1024 * 1024;
 
+interface RequestParts {
+  readonly method: string;
+  readonly parameters: Readonly<Record<string, string | undefined>>;
+  /** API version that the path asks for, `1.51`; the newest when it names none. */
+  readonly version: string;
+  readonly query: URLSearchParams;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: AsyncIterable<Uint8Array>;
+  /** Aborts when the client is gone. */
+  readonly signal: AbortSignal;
+  /** Whether the client asked to take the connection over (`Connection: Upgrade`). */
+  readonly upgrade: boolean;
+}
+
 /** One decoded request, independent of the socket that it came by. */
 export class ApiRequest {
-  constructor(
-    readonly method: string,
-    readonly parameters: Readonly<Record<string, string | undefined>>,
-    readonly query: URLSearchParams,
-    readonly headers: IncomingHttpHeaders,
-    readonly body: AsyncIterable<Uint8Array>,
-    /** Aborts when the client is gone. */
-    readonly signal: AbortSignal,
-    /** Whether the client asked to take the connection over (`Connection: Upgrade`). */
-    readonly upgrade: boolean,
-  ) {}
+  readonly query: URLSearchParams;
+  readonly body: AsyncIterable<Uint8Array>;
+  readonly signal: AbortSignal;
+
+  constructor(private readonly parts: RequestParts) {
+    this.query = parts.query;
+    this.body = parts.body;
+    this.signal = parts.signal;
+  }
+
+  /** Whether the client speaks an API older than `version`. */
+  isOlderThan(version: string): boolean {
+    return compareVersions(this.parts.version, version) < 0;
+  }
 
   parameter(name: string): string {
-    const value = this.parameters[name];
+    const value = this.parts.parameters[name];
     if (value === undefined || value === "") throw new EngineError("invalidArgument", `The path lacks ${name}`);
     return value;
   }

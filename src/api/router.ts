@@ -2,12 +2,10 @@ import findMyWay from "find-my-way";
 import { EngineError } from "../common/index.ts";
 import type { ApiReply } from "./reply.ts";
 import type { ApiRequest } from "./request.ts";
+import { apiVersion, compareVersions, minimumApiVersion } from "./versions.ts";
 
 export type Route = (request: ApiRequest) => Promise<ApiReply>;
 export type Routes = Readonly<Record<`${"GET" | "POST" | "PUT" | "DELETE" | "HEAD"} /${string}`, Route>>;
-
-export const minimumApiVersion = "1.24";
-export const apiVersion = "1.51";
 
 /** Image names hold slashes, so `/images/{name}/json` is matched with `name` as a regular expression. */
 const imageName = ":name(^.+)";
@@ -23,12 +21,19 @@ export class Router {
   }
 
   /** Finds the route of a path that may begin with `/v1.NN`. Unknown ones throw notFound in Docker's words. */
-  find(method: string, path: string): { route: Route; parameters: Record<string, string | undefined> } {
+  find(
+    method: string,
+    path: string,
+  ): {
+    route: Route;
+    parameters: Record<string, string | undefined>;
+    version: string;
+  } {
     const versioned = /^\/v(\d+\.\d+)(\/.*)$/.exec(path);
     if (versioned) checkVersion(versioned[1] ?? "");
     const found = this.#routes.find(method as "GET", versioned?.[2] ?? path);
     if (!found) throw new EngineError("notFound", "page not found");
-    return { route: found.store as Route, parameters: found.params };
+    return { route: found.store as Route, parameters: found.params, version: versioned?.[1] ?? apiVersion };
   }
 }
 
@@ -45,10 +50,4 @@ function checkVersion(version: string): void {
       `client version ${version} is too new. Maximum supported API version is ${apiVersion}`,
     );
   }
-}
-
-function compareVersions(left: string, right: string): number {
-  const [leftMajor = 0, leftMinor = 0] = left.split(".").map(Number);
-  const [rightMajor = 0, rightMinor = 0] = right.split(".").map(Number);
-  return leftMajor - rightMajor || leftMinor - rightMinor;
 }

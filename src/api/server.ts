@@ -8,7 +8,7 @@ import { httpStatus } from "./http-status.ts";
 import { frame, multiplexedStreamType, rawStreamType } from "./multiplex.ts";
 import type { ApiReply } from "./reply.ts";
 import { ApiRequest } from "./request.ts";
-import { apiVersion, Router } from "./router.ts";
+import { Router } from "./router.ts";
 import { buildRoutes } from "./routes/build.ts";
 import { containerFileRoutes } from "./routes/container-files.ts";
 import { containerIoRoutes } from "./routes/container-io.ts";
@@ -17,6 +17,7 @@ import { imageRoutes } from "./routes/images.ts";
 import { systemRoutes } from "./routes/system.ts";
 import { vitrineRoutes } from "./routes/vitrine.ts";
 import { volumeAndNetworkRoutes } from "./routes/volumes-and-networks.ts";
+import { apiVersion } from "./versions.ts";
 
 export interface ServerOptions {
   readonly engine: Engine;
@@ -107,25 +108,19 @@ async function route(
 ): Promise<ApiReply> {
   const url = new URL(message.url ?? "/", "http://engine");
   const method = message.method ?? "GET";
-  const found = router.find(method, decodePath(url.pathname));
-  const request = new ApiRequest(
+  const found = router.find(method, url.pathname);
+  const { parameters, version } = found;
+  const { headers } = message;
+  const request = new ApiRequest({
     method,
-    found.parameters,
-    url.searchParams,
-    message.headers,
-    message,
-    options.signal,
-    options.upgrade,
-  );
+    parameters,
+    version,
+    query: url.searchParams,
+    headers,
+    body: message,
+    ...options,
+  });
   return found.route(request);
-}
-
-function decodePath(path: string): string {
-  try {
-    return decodeURI(path);
-  } catch (error) {
-    throw new EngineError("invalidArgument", `The path "${path}" is not well encoded`, { cause: error });
-  }
 }
 
 async function answer(
@@ -191,7 +186,7 @@ async function send(response: ServerResponse, reply: ApiReply, signal: AbortSign
       const body = outputBytes(session);
       await sendStream(
         response,
-        { kind: "stream", contentType: session.tty ? rawStreamType : multiplexedStreamType, body },
+        { kind: "stream", contentType: session.tty ? rawStreamType : multiplexedStreamType, body, eager: true },
         signal,
       );
     }
@@ -205,7 +200,6 @@ async function* outputBytes(session: {
   for await (const chunk of session.output) yield session.tty ? chunk.data : frame(chunk);
 }
 
-/** The first value is awaited before the head goes out, so that an early failure still gets its own status; but not for long. */
 async function sendStream(
   response: ServerResponse,
   reply: Extract<ApiReply, { kind: "stream" }>,
@@ -218,7 +212,7 @@ async function sendStream(
     response.writeHead(200, { "Content-Type": reply.contentType, ...reply.headers });
     response.flushHeaders();
   };
-  const patience = setTimeout(head, 10);
+  if (reply.eager) head();
   const aborted = new Promise<"gone">((resolve) =>
     signal.addEventListener("abort", () => resolve("gone"), { once: true }),
   );
@@ -236,7 +230,6 @@ async function sendStream(
     }
     response.end();
   } finally {
-    clearTimeout(patience);
     pending.catch(() => {});
     void Promise.resolve(iterator.return?.()).catch(() => {});
   }

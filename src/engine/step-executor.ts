@@ -33,7 +33,7 @@ export class StepExecutor implements Executor {
         const stop = (): void => void start.connection.signal(killSignal).catch(() => {});
         step.signal?.addEventListener("abort", stop, { once: true });
         if (step.signal?.aborted) stop();
-        for await (const chunk of session.output) onOutput(chunk);
+        for await (const chunk of session.output) await onOutput(chunk);
         step.signal?.removeEventListener("abort", stop);
         const exit = await start.connection.exited;
         await start.connection.closed;

@@ -1,7 +1,7 @@
 import { EngineError } from "../../common/index.ts";
 import type { Engine, OutputChunk } from "../../engine/index.ts";
 import { frame, multiplexedStreamType, rawStreamType } from "../multiplex.ts";
-import { empty, json, stream, type ApiReply } from "../reply.ts";
+import { empty, json, eagerStream, type ApiReply } from "../reply.ts";
 import type { ApiRequest } from "../request.ts";
 import type { Routes } from "../router.ts";
 import { execCreate, execStart } from "../schemas.ts";
@@ -80,7 +80,7 @@ async function logs(engine: Engine, request: ApiRequest): Promise<ApiReply> {
     },
     request.signal,
   );
-  return stream(tty ? rawStreamType : multiplexedStreamType, logBytes(records, { tty, timestamps }));
+  return eagerStream(tty ? rawStreamType : multiplexedStreamType, logBytes(records, { tty, timestamps }));
 }
 
 /** Docker takes anything that is no number for "all". */

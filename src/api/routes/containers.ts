@@ -1,6 +1,6 @@
 import { EngineError } from "../../common/index.ts";
 import type { Engine, WaitCondition } from "../../engine/index.ts";
-import { empty, json, jsonLines, type ApiReply } from "../reply.ts";
+import { empty, json, eagerJsonLines, type ApiReply } from "../reply.ts";
 import type { ApiRequest } from "../request.ts";
 import type { Routes } from "../router.ts";
 import { containerCreate, containerUpdate } from "../schemas.ts";
@@ -59,7 +59,7 @@ export function containerRoutes(engine: Engine): Routes {
     "GET /containers/:id/stats": async (request) => {
       const options = { stream: request.flag("stream", true), oneShot: request.flag("one-shot") };
       const id = (await containers.inspect(request.parameter("id"))).Id;
-      return jsonLines(containers.stats(id, options, request.signal));
+      return eagerJsonLines(containers.stats(id, options, request.signal));
     },
     "GET /containers/:id/changes": async (request) => json(await containers.changes(request.parameter("id"))),
   };
@@ -83,7 +83,7 @@ async function wait(engine: Engine, request: ApiRequest): Promise<ApiReply> {
     throw new EngineError("invalidArgument", `invalid condition: "${condition}"`);
   }
   const { result } = await engine.containers.wait(request.parameter("id"), condition as WaitCondition, request.signal);
-  return jsonLines(
+  return eagerJsonLines(
     (async function* () {
       const { exitCode, error } = await result;
       yield { StatusCode: exitCode, ...(error ? { Error: { Message: error } } : {}) };

@@ -1,6 +1,6 @@
 import { EngineError } from "../../common/index.ts";
 import type { Engine } from "../../engine/index.ts";
-import type { ProgressMessage } from "../../spec/index.ts";
+import type { ImageSummary, ProgressMessage } from "../../spec/index.ts";
 import { empty, json, jsonLines, stream } from "../reply.ts";
 import type { ApiRequest } from "../request.ts";
 import type { Routes } from "../router.ts";
@@ -8,15 +8,15 @@ import type { Routes } from "../router.ts";
 export function imageRoutes(engine: Engine): Routes {
   const { images } = engine;
   return {
-    "GET /images/json": async (request) =>
-      json(
-        await images.list({
-          all: request.flag("all"),
-          filters: request.filters(),
-          digests: request.flag("digests"),
-          sharedSize: request.flag("shared-size"),
-        }),
-      ),
+    "GET /images/json": async (request) => {
+      const list = await images.list({
+        all: request.flag("all"),
+        filters: request.filters(),
+        digests: request.flag("digests"),
+        sharedSize: request.flag("shared-size"),
+      });
+      return json(request.isOlderThan("1.43") ? list.map(withPlaceholders) : list);
+    },
     "GET /images/{name:image}/json": async (request) => json(await images.inspect(request.parameter("name"))),
     "GET /images/{name:image}/history": async (request) => json(await images.history(request.parameter("name"))),
     "POST /images/{name:image}/tag": async (request) => {
@@ -53,6 +53,12 @@ export function imageRoutes(engine: Engine): Routes {
       return jsonLines(withErrors(images.fromHost(reference, request.query.getAll("program"))));
     },
   };
+}
+
+/** Before API 1.43 an image without a name was listed under these, and older clients show nothing else. */
+function withPlaceholders(image: ImageSummary): ImageSummary {
+  if (image.RepoTags.length > 0 || image.RepoDigests.length > 0) return image;
+  return { ...image, RepoTags: ["<none>:<none>"], RepoDigests: ["<none>@<none>"] };
 }
 
 /** `POST /images/create` is both import (`fromSrc`) and pull (`fromImage`). */

@@ -1,6 +1,7 @@
 import type { Engine } from "../../engine/index.ts";
-import { empty, json, jsonLines } from "../reply.ts";
-import { apiVersion, minimumApiVersion, type Routes } from "../router.ts";
+import { empty, json, eagerJsonLines } from "../reply.ts";
+import type { Routes } from "../router.ts";
+import { apiVersion, minimumApiVersion } from "../versions.ts";
 
 const pingHeaders = {
   "Api-Version": apiVersion,
@@ -27,7 +28,7 @@ export function systemRoutes(engine: Engine): Routes {
         ...(since === undefined ? {} : { since }),
         ...(until === undefined ? {} : { until }),
       };
-      return jsonLines(engine.system.events(window, request.signal));
+      return eagerJsonLines(engine.system.events(window, request.signal));
     },
   };
 }
