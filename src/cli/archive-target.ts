@@ -2,7 +2,7 @@ import { renameSync, statSync, unlinkSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { writeBytes } from "./output.ts";
-import { UsageError } from "./usage-error.ts";
+import { CommandFailure } from "./usage-error.ts";
 
 /**
  * Where `save` and `export` write: standard output when `path` is "", refused when that is a terminal. A file appears
@@ -14,7 +14,7 @@ export async function openArchiveTarget(
 ): Promise<{ take(source: AsyncIterable<Uint8Array>): Promise<void> }> {
   if (path === "") {
     if (process.stdout.isTTY) {
-      throw new UsageError("cowardly refusing to save to a terminal. Use the -o flag or redirect");
+      throw new CommandFailure("cowardly refusing to save to a terminal. Use the -o flag or redirect");
     }
     return {
       async take(source) {
@@ -28,11 +28,12 @@ export async function openArchiveTarget(
 
 function checkPath(path: string, verb: string): void {
   const folder = dirname(path);
+  const what = verb === "save" ? "failed to save image" : "failed to export container";
   if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new UsageError(`failed to ${verb}: invalid output path: directory ${JSON.stringify(folder)} does not exist`);
+    throw new CommandFailure(`${what}: invalid output path: stat ${folder}: no such file or directory`);
   }
   const there = statSync(path, { throwIfNoEntry: false });
-  if (there?.isDirectory()) throw new UsageError(`failed to ${verb}: invalid output path: ${path} is a directory`);
+  if (there?.isDirectory()) throw new CommandFailure(`${what}: invalid output path: "${path}" must be a regular file`);
 }
 
 async function writeFile(path: string, source: AsyncIterable<Uint8Array>): Promise<void> {

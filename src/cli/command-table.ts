@@ -10,42 +10,49 @@ export interface CommandEntry {
 
 const entry = (summary: string, load: Load): CommandEntry => ({ load, summary });
 
-const attach = entry("Attach local standard input, output, and error streams to a running container", () =>
-  import("./commands/attach.ts"),
+const attach = entry(
+  "Attach local standard input, output, and error streams to a running container",
+  () => import("./commands/attach.ts"),
 );
 const build = entry("Build an image from a Dockerfile", () => import("./commands/build.ts"));
 const commit = entry("Create a new image from a container's changes", () => import("./commands/commit.ts"));
 const cp = entry("Copy files/folders between a container and the local filesystem", () => import("./commands/cp.ts"));
 const create = entry("Create a new container", () => import("./commands/create.ts"));
-const diff = entry("Inspect changes to files or directories on a container's filesystem", () =>
-  import("./commands/diff.ts"),
+const diff = entry(
+  "Inspect changes to files or directories on a container's filesystem",
+  () => import("./commands/diff.ts"),
 );
 const events = entry("Get real time events from the server", () => import("./commands/events.ts"));
 const exec = entry("Execute a command in a running container", () => import("./commands/exec.ts"));
-const explain = entry("Show each kernel call that starts a container, with its reason", () =>
-  import("./commands/explain.ts"),
+const explain = entry(
+  "Show each kernel call that starts a container, with its reason",
+  () => import("./commands/explain.ts"),
 );
 const exportCommand = entry("Export a container's filesystem as a tar archive", () => import("./commands/export.ts"));
-const fromHost = entry("Make an image of programs of this machine and the libraries they need", () =>
-  import("./commands/from-host.ts"),
+const fromHost = entry(
+  "Make an image of programs of this machine and the libraries they need",
+  () => import("./commands/from-host.ts"),
 );
 const history = entry("Show the history of an image", () => import("./commands/history.ts"));
-const imageImport = entry("Import the contents from a tarball to create a filesystem image", () =>
-  import("./commands/import.ts"),
+const imageImport = entry(
+  "Import the contents from a tarball to create a filesystem image",
+  () => import("./commands/import.ts"),
 );
 const images = entry("List images", () => import("./commands/images.ts"));
 const info = entry("Display system-wide information", () => import("./commands/info.ts"));
 const inspect = entry("Return low-level information on Vitrine objects", () => import("./commands/inspect.ts"));
 const kill = entry("Kill one or more running containers", () => import("./commands/kill.ts"));
-const layers = entry("List the layers of a container or image with their directories", () =>
-  import("./commands/layers.ts"),
+const layers = entry(
+  "List the layers of a container or image with their directories",
+  () => import("./commands/layers.ts"),
 );
 const load = entry("Load an image from a tar archive or STDIN", () => import("./commands/load.ts"));
 const login = entry("Authenticate to a registry", () => import("./commands/login.ts"));
 const logout = entry("Log out from a registry", () => import("./commands/logout.ts"));
 const logs = entry("Fetch the logs of a container", () => import("./commands/logs.ts"));
-const panorama = entry("Draw a container: process, namespaces, limits, layers, volumes and ports", () =>
-  import("./commands/panorama.ts"),
+const panorama = entry(
+  "Draw a container: process, namespaces, limits, layers, volumes and ports",
+  () => import("./commands/panorama.ts"),
 );
 const pause = entry("Pause all processes within one or more containers", () => import("./commands/pause.ts"));
 const port = entry("List port mappings or a specific mapping for the container", () => import("./commands/port.ts"));
@@ -57,12 +64,14 @@ const restart = entry("Restart one or more containers", () => import("./commands
 const rm = entry("Remove one or more containers", () => import("./commands/rm.ts"));
 const rmi = entry("Remove one or more images", () => import("./commands/rmi.ts"));
 const run = entry("Create and run a new container from an image", () => import("./commands/run.ts"));
-const save = entry("Save one or more images to a tar archive (streamed to STDOUT by default)", () =>
-  import("./commands/save.ts"),
+const save = entry(
+  "Save one or more images to a tar archive (streamed to STDOUT by default)",
+  () => import("./commands/save.ts"),
 );
 const start = entry("Start one or more stopped containers", () => import("./commands/start.ts"));
-const stats = entry("Display a live stream of container(s) resource usage statistics", () =>
-  import("./commands/stats.ts"),
+const stats = entry(
+  "Display a live stream of container(s) resource usage statistics",
+  () => import("./commands/stats.ts"),
 );
 const stop = entry("Stop one or more running containers", () => import("./commands/stop.ts"));
 const tag = entry("Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", () => import("./commands/tag.ts"));
@@ -70,8 +79,9 @@ const top = entry("Display the running processes of a container", () => import("
 const unpause = entry("Unpause all processes within one or more containers", () => import("./commands/unpause.ts"));
 const update = entry("Update configuration of one or more containers", () => import("./commands/update.ts"));
 const version = entry("Show the Vitrine version information", () => import("./commands/version.ts"));
-const wait = entry("Block until one or more containers stop, then print their exit codes", () =>
-  import("./commands/wait.ts"),
+const wait = entry(
+  "Block until one or more containers stop, then print their exit codes",
+  () => import("./commands/wait.ts"),
 );
 
 /** The commands that the first help text names first. */
@@ -146,8 +156,9 @@ export const groups: Readonly<Record<string, CommandGroup>> = {
       diff,
       exec,
       export: exportCommand,
-      inspect: entry("Display detailed information on one or more containers", () =>
-        import("./commands/container-inspect.ts"),
+      inspect: entry(
+        "Display detailed information on one or more containers",
+        () => import("./commands/container-inspect.ts"),
       ),
       kill,
       logs,
@@ -191,8 +202,9 @@ export const groups: Readonly<Record<string, CommandGroup>> = {
   network: {
     summary: "Manage networks",
     commands: {
-      inspect: entry("Display detailed information on one or more networks", () =>
-        import("./commands/network-inspect.ts"),
+      inspect: entry(
+        "Display detailed information on one or more networks",
+        () => import("./commands/network-inspect.ts"),
       ),
       ls: entry("List networks", () => import("./commands/network-ls.ts")),
     },
@@ -212,8 +224,9 @@ export const groups: Readonly<Record<string, CommandGroup>> = {
     summary: "Manage volumes",
     commands: {
       create: entry("Create a volume", () => import("./commands/volume-create.ts")),
-      inspect: entry("Display detailed information on one or more volumes", () =>
-        import("./commands/volume-inspect.ts"),
+      inspect: entry(
+        "Display detailed information on one or more volumes",
+        () => import("./commands/volume-inspect.ts"),
       ),
       ls: entry("List volumes", () => import("./commands/volume-ls.ts")),
       prune: entry("Remove unused local volumes", () => import("./commands/volume-prune.ts")),

@@ -20,12 +20,19 @@ export const objectFormatFlag: Flag = {
 };
 
 export function filterFlag(example?: string): Flag {
-  const description = example ? `Provide filter values (e.g. "${example}")` : "Filter output based on conditions provided";
+  const description = example
+    ? `Provide filter values (e.g. "${example}")`
+    : "Filter output based on conditions provided";
   return { name: "filter", short: "f", kind: "filter", description };
 }
 
 export const noTruncFlag: Flag = { name: "no-trunc", kind: "bool", description: "Don't truncate output" };
-export const forceFlag: Flag = { name: "force", short: "f", kind: "bool", description: "Do not prompt for confirmation" };
+export const forceFlag: Flag = {
+  name: "force",
+  short: "f",
+  kind: "bool",
+  description: "Do not prompt for confirmation",
+};
 export const detachKeysFlag: Flag = {
   name: "detach-keys",
   kind: "string",

@@ -14,7 +14,8 @@ export async function forEachArgument(
   let failed = false;
   for (let start = 0; start < args.length; start += atOnce) {
     const batch = args.slice(start, start + atOnce).map(async (argument) => {
-      if (argument.trim() === "") throw new EngineError("invalidArgument", "invalid container name or ID: value is empty");
+      if (argument.trim() === "")
+        throw new EngineError("invalidArgument", "invalid container name or ID: value is empty");
       return (await act(argument)) ?? argument;
     });
     // Each is awaited below, in order; a later one may fail before.

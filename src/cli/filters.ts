@@ -1,5 +1,8 @@
 /** `--filter name=value` flags as the API's `filters` parameter; undefined when there are none. */
-export function encodeFilters(flags: readonly string[], more: Readonly<Record<string, string>> = {}): string | undefined {
+export function encodeFilters(
+  flags: readonly string[],
+  more: Readonly<Record<string, string>> = {},
+): string | undefined {
   const filters: Record<string, Record<string, true>> = {};
   const add = (name: string, value: string): void => {
     (filters[name] ??= {})[value] = true;

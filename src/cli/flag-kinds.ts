@@ -35,7 +35,7 @@ export function valueProblem(flag: Flag, text: string): string | undefined {
     case "decimal":
       return decimalProblem(text);
     case "filter":
-      return text !== "" && !text.includes("=") ? "invalid filter '" + text.toLowerCase() + "'" : undefined;
+      return text !== "" && !text.includes("=") ? "bad format of filter (expected name=value)" : undefined;
     default:
       return undefined;
   }

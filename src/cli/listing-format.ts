@@ -13,5 +13,8 @@ export function printableFormat(options: {
 }
 
 function unescape(format: string): string {
-  return format.replace(/^ +| +$/g, "").replaceAll("\\t", "\t").replaceAll("\\n", "\n");
+  return format
+    .replace(/^ +| +$/g, "")
+    .replaceAll("\\t", "\t")
+    .replaceAll("\\n", "\n");
 }

@@ -14,7 +14,7 @@ export function normaliseArguments(
   const words = new Words(argv, flags);
   const result: string[] = [];
   const rest: string[] = [];
-  for (let word; (word = words.next()) !== undefined; ) {
+  for (let word; (word = words.next()) !== undefined;) {
     if (word === "--") {
       rest.push(...words.remaining());
     } else if (word.startsWith("--")) {
@@ -70,7 +70,7 @@ class Words {
 
   shorts(word: string): string[] {
     const result: string[] = [];
-    for (let letters = word.slice(1); letters !== ""; ) {
+    for (let letters = word.slice(1); letters !== "";) {
       const letter = letters[0] ?? "";
       const flag = this.#byShort.get(letter);
       if (!flag) throw new UsageError(`unknown shorthand flag: '${letter}' in -${letters}`, 125);

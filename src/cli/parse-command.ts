@@ -34,7 +34,10 @@ export function parseFlags(
       const problem = valueProblem(flag, text);
       if (problem !== undefined) {
         const name = flag.short ? `-${flag.short}, --${flag.name}` : `--${flag.name}`;
-        throw new UsageError(`invalid argument ${JSON.stringify(text)} for ${JSON.stringify(name)} flag: ${problem}`, 125);
+        throw new UsageError(
+          `invalid argument ${JSON.stringify(text)} for ${JSON.stringify(name)} flag: ${problem}`,
+          125,
+        );
       }
       const before = repeatable.has(flag.kind) ? (values.get(flag.name) ?? []) : [];
       values.set(flag.name, [...before, ...(flag.kind === "strings" ? text.split(",") : [text])]);
@@ -63,7 +66,7 @@ function checkArgumentCount(rule: ArgumentRule, count: number, commandPath: stri
   if (count >= min && (max === undefined || count <= max)) return;
   if (max === 0) throw new UsageError(`vitrine: '${commandPath}' accepts no arguments`);
   if (max === min) throw new UsageError(`vitrine: '${commandPath}' requires ${plural(min)}`);
-  if (max === undefined) throw new UsageError(`vitrine: '${commandPath}' requires at least ${plural(min)}`);
+  if (max === undefined) throw new UsageError(`vitrine: '${commandPath}' requires at least ${plural(min)}`, 1, "See");
   if (count > max && min === 0) throw new UsageError(`vitrine: '${commandPath}' requires at most ${plural(max)}`);
   throw new UsageError(`vitrine: '${commandPath}' requires at least ${min} and at most ${plural(max)}`);
 }

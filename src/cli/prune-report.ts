@@ -8,6 +8,8 @@ export function printPruned(report: { heading: string; lines: readonly string[];
 }
 
 /** The lines for removed images. */
-export function imageDeletions(deleted: readonly { Untagged?: string; Deleted?: string }[] | null | undefined): string[] {
+export function imageDeletions(
+  deleted: readonly { Untagged?: string; Deleted?: string }[] | null | undefined,
+): string[] {
   return (deleted ?? []).map(({ Untagged, Deleted }) => (Untagged ? `untagged: ${Untagged}` : `deleted: ${Deleted}`));
 }

@@ -132,7 +132,7 @@ async function printHelp(words: readonly (string | undefined)[]): Promise<number
 async function withUsage(error: UsageError, command: Command, path: string): Promise<UsageError> {
   const { usageLine } = await import("./help.ts");
   return new UsageError(
-    `${error.message}\n\n${usageLine(command, path)}\n\nRun '${path} --help' for more information`,
+    `${error.message}\n\n${usageLine(command, path)}\n\n${error.hint} '${path} --help' for more information`,
     error.exitCode,
   );
 }

@@ -20,7 +20,9 @@ export async function startDaemonIfNeeded(paths: Paths = new Paths()): Promise<v
   try {
     mkdirSync(paths.run, { recursive: true, mode: 0o711 });
   } catch (thrown) {
-    throw new EngineError("permissionDenied", `Cannot start the engine: ${(thrown as Error).message}`, { cause: thrown });
+    throw new EngineError("permissionDenied", `Cannot start the engine: ${(thrown as Error).message}`, {
+      cause: thrown,
+    });
   }
   const logPath = join(paths.run, "daemon.log");
   const log = openSync(logPath, "a", 0o640);

@@ -10,7 +10,9 @@ export function suggestCommands(path: string): string {
       ? [commonCommands, glassCommands, otherCommands, groups].flatMap((table) => Object.keys(table))
       : Object.keys(groups[first]?.commands ?? {});
   const typed = second ?? first;
-  const near = names.filter((name) => name.startsWith(typed) || distance(typed, name) <= Math.min(maxDistance, typed.length / 3)).sort();
+  const near = names
+    .filter((name) => name.startsWith(typed) || distance(typed, name) <= Math.min(maxDistance, typed.length / 3))
+    .sort();
   if (near.length === 0) return "";
   return `\nDid you mean ${near.length === 1 ? "this" : "one of these"}?\n${near.map((name) => `\t${name}\n`).join("")}`;
 }

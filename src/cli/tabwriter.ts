@@ -34,7 +34,7 @@ interface Block {
 
 function measure(lines: readonly (readonly string[])[], block: Block): void {
   const { from, to, column, least, extra, widths } = block;
-  for (let row = from; row < to; ) {
+  for (let row = from; row < to;) {
     if ((lines[row]?.length ?? 0) <= column + 1) {
       row++;
       continue;

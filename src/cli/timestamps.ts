@@ -15,7 +15,9 @@ export function toTimestamp(text: string, name: string): string | undefined {
   const time = `${written}:00:00`.slice(0, 8);
   const milliseconds = date ? Date.parse(`${day}T${time}${zone}`) : Number.NaN;
   if (Number.isNaN(milliseconds)) {
-    throw new CommandFailure(`invalid value for "${name}": failed to parse value as time or duration: ${JSON.stringify(text)}`);
+    throw new CommandFailure(
+      `invalid value for "${name}": failed to parse value as time or duration: ${JSON.stringify(text)}`,
+    );
   }
   return seconds(BigInt(milliseconds) * 1_000_000n + BigInt(fraction.slice(1).padEnd(9, "0") || 0));
 }

@@ -13,11 +13,7 @@ export const command: Command = {
   usage: "attach [OPTIONS] CONTAINER",
   description: "Attach local standard input, output, and error streams to a running container",
   aliases: ["container attach", "attach"],
-  flags: [
-    detachKeysFlag,
-    { name: "no-stdin", kind: "bool", description: "Do not attach STDIN" },
-    signalProxyFlag,
-  ],
+  flags: [detachKeysFlag, { name: "no-stdin", kind: "bool", description: "Do not attach STDIN" }, signalProxyFlag],
   arguments: { min: 1, max: 1 },
   run: attach,
 };
@@ -27,15 +23,21 @@ async function attach({ flags, args, client }: Invocation): Promise<number> {
   parseDetachKeys(detachKeys);
   const engine = await client();
   const { Id: id, Config, State } = await engine.get<ContainerInspect>(`/containers/${pathPart(args[0] ?? "")}/json`);
-  if (!State.Running) throw new UsageError("cannot attach to a stopped container, start it first");
-  if (State.Paused) throw new UsageError("cannot attach to a paused container, unpause it first");
-  if (State.Restarting) throw new UsageError("cannot attach to a restarting container, wait until it is running");
+  if (!State.Running) throw new UsageError("You cannot attach to a stopped container, start it first");
+  if (State.Paused) throw new UsageError("You cannot attach to a paused container, unpause it first");
+  if (State.Restarting) throw new UsageError("You cannot attach to a restarting container, wait until it is running");
   const tty = Config.Tty ?? false;
   checkTerminal(!flags.bool("no-stdin"), tty);
   const stdin = !flags.bool("no-stdin") && (Config.OpenStdin ?? false);
   using _signals = flags.bool("sig-proxy") && !tty ? proxySignals(engine, id) : undefined;
   const waiting = await beginWait(engine, id, "not-running");
-  const query = { stream: true, stdin: stdin || undefined, stdout: true, stderr: true, detachKeys: detachKeys || undefined };
+  const query = {
+    stream: true,
+    stdin: stdin || undefined,
+    stdout: true,
+    stderr: true,
+    detachKeys: detachKeys || undefined,
+  };
   using connection = await engine.hijack(`/containers/${pathPart(id)}/attach`, { query, tty });
   using _resize = tty && windowSize() ? await redraw(engine, id) : undefined;
   const end = await streamStdio(connection, { stdin, stdout: true, stderr: true, tty, detachKeys });

@@ -16,10 +16,12 @@ export const command: Command = {
   arguments: { min: 0, max: 0 },
   async run({ flags, client }) {
     const all = flags.bool("all");
-    await confirmUnlessForced(flags, `This will remove all ${all ? "" : "dangling "}build cache.`);
+    if (!(await confirmUnlessForced(flags, `This will remove all ${all ? "" : "dangling "}build cache.`))) return 0;
     const engine = await client();
     const query = { all: all || undefined, filters: encodeFilters(flags.list("filter")) };
-    const report = await engine.post<{ CachesDeleted?: string[] | null; SpaceReclaimed: number }>("/build/prune", { query });
+    const report = await engine.post<{ CachesDeleted?: string[] | null; SpaceReclaimed: number }>("/build/prune", {
+      query,
+    });
     const deleted = report.CachesDeleted ?? [];
     const list = deleted.length > 0 ? `Deleted build cache objects:\n${deleted.join("\n")}\n\n` : "";
     print(`${list}Total reclaimed space: ${formatSize(report.SpaceReclaimed)}\n`);

@@ -9,7 +9,12 @@ export const command: Command = {
   description: "Create a new image from a container's changes",
   aliases: ["container commit", "commit"],
   flags: [
-    { name: "author", short: "a", kind: "string", description: 'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")' },
+    {
+      name: "author",
+      short: "a",
+      kind: "string",
+      description: 'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")',
+    },
     { name: "change", short: "c", kind: "list", description: "Apply Dockerfile instruction to the created image" },
     { name: "message", short: "m", kind: "string", description: "Commit message" },
     { name: "pause", short: "p", kind: "bool", default: true, description: "Pause container during commit" },

@@ -13,10 +13,13 @@ export const command: Command = {
   ],
   arguments: { min: 0, max: 0 },
   async run({ flags, client }) {
-    await confirmUnlessForced(flags, "This will remove all stopped containers.");
+    if (!(await confirmUnlessForced(flags, "This will remove all stopped containers."))) return 0;
     const engine = await client();
     const query = { filters: encodeFilters(flags.list("filter")) };
-    const report = await engine.post<{ ContainersDeleted?: string[] | null; SpaceReclaimed: number }>("/containers/prune", { query });
+    const report = await engine.post<{ ContainersDeleted?: string[] | null; SpaceReclaimed: number }>(
+      "/containers/prune",
+      { query },
+    );
     const lines = report.ContainersDeleted ?? [];
     printPruned({ heading: "Deleted Containers", lines, spaceReclaimed: report.SpaceReclaimed });
     return 0;

@@ -8,7 +8,7 @@ export const command: Command = {
   aliases: ["container diff", "diff"],
   flags: [],
   arguments: { min: 1, max: 1 },
-  async run({ args, flags, client }) {
+  async run({ args, client }) {
     const engine = await client();
     const changes = await engine.get<{ Path: string; Kind: number }[] | null>(
       `/containers/${pathPart(args[0] ?? "")}/changes`,

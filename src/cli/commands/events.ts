@@ -40,9 +40,21 @@ function renderer(format: string): (event: EventMessage) => string {
   if (format === "") return eventLine;
   try {
     const template = new GoTemplate(format === "json" ? "{{json .}}" : format);
-    return (event) => (format === "json" ? toJson(event) : template.execute({ ...event, ID: event.id, Status: event.status, From: event.from, Time: event.time, TimeNano: event.timeNano, Scope: event.scope }));
+    return (event) =>
+      format === "json"
+        ? toJson(event)
+        : template.execute({
+            ...event,
+            ID: event.id,
+            Status: event.status,
+            From: event.from,
+            Time: event.time,
+            TimeNano: event.timeNano,
+            Scope: event.scope,
+          });
   } catch (thrown) {
-    if (thrown instanceof TemplateError) throw new UsageError(`Error parsing format: template parsing error: ${thrown.message}`, 64);
+    if (thrown instanceof TemplateError)
+      throw new UsageError(`Error parsing format: template parsing error: ${thrown.message}`, 64);
     throw thrown;
   }
 }

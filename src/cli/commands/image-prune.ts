@@ -16,10 +16,13 @@ export const command: Command = {
   async run({ flags, client }) {
     const all = flags.bool("all");
     const what = all ? "all images without at least one container associated to them" : "all dangling images";
-    await confirmUnlessForced(flags, `This will remove ${what}.`);
+    if (!(await confirmUnlessForced(flags, `This will remove ${what}.`))) return 0;
     const engine = await client();
     const query = { filters: encodeFilters(flags.list("filter"), { dangling: all ? "false" : "true" }) };
-    const report = await engine.post<{ ImagesDeleted?: { Untagged?: string; Deleted?: string }[] | null; SpaceReclaimed: number }>("/images/prune", { query });
+    const report = await engine.post<{
+      ImagesDeleted?: { Untagged?: string; Deleted?: string }[] | null;
+      SpaceReclaimed: number;
+    }>("/images/prune", { query });
     const lines = imageDeletions(report.ImagesDeleted);
     printPruned({ heading: "Deleted Images", lines, spaceReclaimed: report.SpaceReclaimed });
     return 0;

@@ -85,6 +85,7 @@ function imageRow(
   options: { truncate: boolean },
 ): GoObject {
   const size = (value: number | undefined): string => (value === undefined || value < 0 ? "N/A" : formatSize(value, 3));
+  const exact = (value: number | undefined): string => (value === undefined || value < 0 ? "N/A" : formatSize(value));
   const unique = image.SharedSize < 0 || image.SharedSize === undefined ? undefined : image.Size - image.SharedSize;
   return {
     [goType]: "*formatter.imageContext",
@@ -96,8 +97,8 @@ function imageRow(
     CreatedAt: goTime(image.Created * 1000),
     Size: size(image.Size),
     VirtualSize: size(image.Size),
-    SharedSize: size(image.SharedSize),
-    UniqueSize: size(unique),
+    SharedSize: exact(image.SharedSize),
+    UniqueSize: exact(unique),
     Containers: image.Containers === undefined || image.Containers < 0 ? "N/A" : String(image.Containers),
   };
 }

@@ -2,6 +2,7 @@ import { createReadStream, statSync } from "node:fs";
 import type { Command, Invocation } from "../command.ts";
 import { showProgress } from "../progress.ts";
 import { splitReference } from "../references.ts";
+import { CommandFailure } from "../usage-error.ts";
 import type { ProgressMessage } from "../../spec/index.ts";
 
 export const command: Command = {
@@ -20,8 +21,14 @@ export const command: Command = {
 async function importImage({ flags, args, client }: Invocation): Promise<number> {
   const [source = "", reference = ""] = args;
   const remote = /^https?:\/\//.test(source);
-  if (!remote && source !== "-") statSync(source);
-  const upload = remote ? undefined : source === "-" ? process.stdin : createReadStream(source, { highWaterMark: 1 << 20 });
+  if (!remote && source !== "-" && !statSync(source, { throwIfNoEntry: false })) {
+    throw new CommandFailure(`open ${source}: no such file or directory`);
+  }
+  const upload = remote
+    ? undefined
+    : source === "-"
+      ? process.stdin
+      : createReadStream(source, { highWaterMark: 1 << 20 });
   const { repository, tag } = splitReference(reference);
   const engine = await client();
   const messages = engine.lines<ProgressMessage>("POST", "/images/create", {

@@ -18,7 +18,9 @@ export const command: Command = {
     const wanted = flags.string("type");
     if (flags.changed("type") && !types.includes(wanted as ObjectType)) {
       throw new CommandFailure(
-        wanted === "" ? 'type is empty: must be one of "container", "image", "network", "volume"' : `unknown type: ${JSON.stringify(wanted)}: must be one of "container", "image", "network", "volume"`,
+        wanted === ""
+          ? 'type is empty: must be one of "container", "image", "network", "volume"'
+          : `unknown type: ${JSON.stringify(wanted)}: must be one of "container", "image", "network", "volume"`,
       );
     }
     const request = { names: args, types: wanted === "" ? types : [wanted as ObjectType], flags };

@@ -10,6 +10,8 @@ export const command: Command = {
   arguments: { min: 1 },
   async run({ args, flags, client }) {
     const engine = await client();
-    return await forEachArgument(args, (name) => engine.post(`/containers/${pathPart(name)}/kill`, { query: { signal: flags.optional("signal") } }));
+    return await forEachArgument(args, (name) =>
+      engine.post(`/containers/${pathPart(name)}/kill`, { query: { signal: flags.optional("signal") } }),
+    );
   },
 };

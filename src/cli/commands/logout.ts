@@ -6,5 +6,6 @@ export const command: Command = {
   description: "Log out from a registry",
   flags: [],
   arguments: { min: 0, max: 1 },
-  run: () => Promise.reject(new EngineError("unsupported", "vitrine logout is not built yet: no registry is spoken to so far")),
+  run: () =>
+    Promise.reject(new EngineError("unsupported", "vitrine logout is not built yet: no registry is spoken to so far")),
 };

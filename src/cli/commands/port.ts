@@ -26,7 +26,7 @@ async function showPorts({ args, client }: Invocation): Promise<number> {
   if (!/^\d+(\/\w+)?$/.test(wanted)) throw new CommandFailure(`Error: invalid port (${wanted}): must be a number`);
   const key = wanted.includes("/") ? wanted : `${wanted}/tcp`;
   const bindings = ports.find(([port]) => port === key)?.[1];
-  if (!bindings) throw new CommandFailure(`Error: No public port '${key}' published for ${name}`);
+  if (!bindings) throw new CommandFailure(`Error: No public port '${wanted}' published for ${name}`);
   print(bindings.map((binding) => `${hostText(binding)}\n`).join(""));
   return 0;
 }

@@ -22,7 +22,12 @@ export const command: Command = {
       default: -1,
       description: "Show n last created containers (includes all states)",
     },
-    { name: "latest", short: "l", kind: "bool", description: "Show the latest created container (includes all states)" },
+    {
+      name: "latest",
+      short: "l",
+      kind: "bool",
+      description: "Show the latest created container (includes all states)",
+    },
     noTruncFlag,
     { name: "quiet", short: "q", kind: "bool", description: "Only display container IDs" },
     { name: "size", short: "s", kind: "bool", description: "Display total file sizes" },

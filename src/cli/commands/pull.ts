@@ -7,5 +7,11 @@ export const command: Command = {
   aliases: ["image pull", "pull"],
   flags: [],
   arguments: { min: 1, max: 1 },
-  run: () => Promise.reject(new EngineError("unsupported", "vitrine pull is not built yet: images come from build, import, load and image from-host")),
+  run: () =>
+    Promise.reject(
+      new EngineError(
+        "unsupported",
+        "vitrine pull is not built yet: images come from build, import, load and image from-host",
+      ),
+    ),
 };

@@ -7,5 +7,6 @@ export const command: Command = {
   aliases: ["image push", "push"],
   flags: [],
   arguments: { min: 1, max: 1 },
-  run: () => Promise.reject(new EngineError("unsupported", "vitrine push is not built yet: no registry is spoken to so far")),
+  run: () =>
+    Promise.reject(new EngineError("unsupported", "vitrine push is not built yet: no registry is spoken to so far")),
 };

@@ -1,5 +1,6 @@
 import { pathPart } from "../../api/client/index.ts";
-import { UsageError } from "../usage-error.ts";
+import { describeFailure } from "../each-argument.ts";
+import { CommandFailure, UsageError } from "../usage-error.ts";
 import type { Command } from "../command.ts";
 
 export const command: Command = {
@@ -8,11 +9,15 @@ export const command: Command = {
   aliases: ["container rename", "rename"],
   flags: [],
   arguments: { min: 2, max: 2 },
-  async run({ args, flags, client }) {
+  async run({ args, client }) {
     const [oldName = "", newName = ""] = args.map((name) => name.trim());
     if (oldName === "" || newName === "") throw new UsageError("neither old nor new names may be empty");
     const engine = await client();
-    await engine.post(`/containers/${pathPart(oldName)}/rename`, { query: { name: newName } });
+    try {
+      await engine.post(`/containers/${pathPart(oldName)}/rename`, { query: { name: newName } });
+    } catch (thrown) {
+      throw new CommandFailure(`${describeFailure(thrown)}\nError: failed to rename container named ${oldName}`);
+    }
     return 0;
   },
 };

@@ -6,7 +6,16 @@ export const command: Command = {
   usage: "rm [OPTIONS] CONTAINER [CONTAINER...]",
   description: "Remove one or more containers",
   aliases: ["container rm", "container remove", "rm"],
-  flags: [{ name: "force", short: "f", kind: "bool", description: "Force the removal of a running container (uses SIGKILL)" }, { name: "link", short: "l", kind: "bool", description: "Remove the specified link" }, { name: "volumes", short: "v", kind: "bool", description: "Remove anonymous volumes associated with the container" }],
+  flags: [
+    { name: "force", short: "f", kind: "bool", description: "Force the removal of a running container (uses SIGKILL)" },
+    { name: "link", short: "l", kind: "bool", description: "Remove the specified link" },
+    {
+      name: "volumes",
+      short: "v",
+      kind: "bool",
+      description: "Remove anonymous volumes associated with the container",
+    },
+  ],
   arguments: { min: 1 },
   async run({ args, flags, client }) {
     const query = {

@@ -21,14 +21,23 @@ async function removeImages({ flags, args, client }: Invocation): Promise<number
   const failures: unknown[] = [];
   for (const name of args) {
     try {
-      const removed = await engine.delete<{ Untagged?: string; Deleted?: string }[]>(`/images/${pathPart(name)}`, query);
-      print(removed.map(({ Deleted, Untagged }) => (Deleted ? `Deleted: ${Deleted}\n` : `Untagged: ${Untagged}\n`)).join(""));
+      const removed = await engine.delete<{ Untagged?: string; Deleted?: string }[]>(
+        `/images/${pathPart(name)}`,
+        query,
+      );
+      print(
+        removed
+          .map(({ Deleted, Untagged }) => (Deleted ? `Deleted: ${Deleted}\n` : `Untagged: ${Untagged}\n`))
+          .join(""),
+      );
     } catch (thrown) {
       failures.push(thrown);
     }
   }
   for (const failure of failures) printError(`${describeFailure(failure)}\n`);
   // With --force an image that is not there is what was wanted; it is still told.
-  const fatal = failures.some((thrown) => !(flags.bool("force") && isEngineRefusal(thrown) && thrown.code === "notFound"));
+  const fatal = failures.some(
+    (thrown) => !(flags.bool("force") && isEngineRefusal(thrown) && thrown.code === "notFound"),
+  );
   return fatal ? 1 : 0;
 }

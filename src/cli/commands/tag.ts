@@ -8,7 +8,7 @@ export const command: Command = {
   aliases: ["image tag", "tag"],
   flags: [],
   arguments: { min: 2, max: 2 },
-  async run({ args, flags, client }) {
+  async run({ args, client }) {
     const [source = "", target = ""] = args;
     const { repository, tag } = splitReference(target);
     const engine = await client();

@@ -9,7 +9,7 @@ export const command: Command = {
   aliases: ["container top", "top"],
   flags: [],
   arguments: { min: 1 },
-  async run({ args, flags, client }) {
+  async run({ args, client }) {
     const [container = "", ...psArguments] = args;
     const engine = await client();
     const list = await engine.get<{ Titles: string[]; Processes: string[][] | null }>(

@@ -8,7 +8,7 @@ export const command: Command = {
   aliases: ["container unpause", "unpause"],
   flags: [],
   arguments: { min: 1 },
-  async run({ args, flags, client }) {
+  async run({ args, client }) {
     const engine = await client();
     return await forEachArgument(args, (name) => engine.post(`/containers/${pathPart(name)}/unpause`));
   },

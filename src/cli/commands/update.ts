@@ -21,7 +21,11 @@ const names = [
   "memory-swap",
   "pids-limit",
 ];
-const restart: Flag = { name: "restart", kind: "string", description: "Restart policy to apply when a container exits" };
+const restart: Flag = {
+  name: "restart",
+  kind: "string",
+  description: "Restart policy to apply when a container exits",
+};
 
 export const command: Command = {
   usage: "update [OPTIONS] CONTAINER [CONTAINER...]",

@@ -7,7 +7,10 @@ import { vitrineVersion } from "../version-text.ts";
 export const command: Command = {
   usage: "version [OPTIONS]",
   description: "Show the Vitrine version information",
-  flags: [objectFormatFlag, { name: "client", kind: "bool", description: "Show the client's version only, asking no engine" }],
+  flags: [
+    objectFormatFlag,
+    { name: "client", kind: "bool", description: "Show the client's version only, asking no engine" },
+  ],
   arguments: { min: 0, max: 0 },
   run: showVersion,
 };
@@ -72,7 +75,8 @@ function clientVersion(apiVersion: string): ClientVersion {
 }
 
 function clientText(client: ClientVersion): string {
-  const downgraded = client.ApiVersion === client.DefaultAPIVersion ? "" : ` (downgraded from ${client.DefaultAPIVersion})`;
+  const downgraded =
+    client.ApiVersion === client.DefaultAPIVersion ? "" : ` (downgraded from ${client.DefaultAPIVersion})`;
   return `Client:
  Version:           ${client.Version}
  API version:       ${client.ApiVersion}${downgraded}
@@ -89,7 +93,10 @@ function serverText(server: ServerVersion): string {
   for (const { Name, Version, Details } of components) {
     text += ` ${Name}:\n${line("Version", Version)}`;
     if (Name === "Engine") {
-      text += line("API version", `${server.ApiVersion} (minimum version ${server.MinAPIVersion ?? server.ApiVersion})`);
+      text += line(
+        "API version",
+        `${server.ApiVersion} (minimum version ${server.MinAPIVersion ?? server.ApiVersion})`,
+      );
       text += line("OS/Arch", `${server.Os}/${server.Arch}`);
     }
     const told = /^(ApiVersion|MinAPIVersion|Os|Arch|Version)$/;

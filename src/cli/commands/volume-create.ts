@@ -19,7 +19,9 @@ export const command: Command = {
 async function createVolume({ flags, args, client }: Invocation): Promise<number> {
   const { toMap } = await import("../container-request/environment.ts");
   if (args[0] !== undefined && flags.changed("name")) {
-    throw new CommandFailure("conflicting options: cannot specify a volume-name through both --name and as a positional arg");
+    throw new CommandFailure(
+      "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
+    );
   }
   const engine = await client();
   const volume = await engine.post<Volume>("/volumes/create", {

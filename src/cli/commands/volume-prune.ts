@@ -16,10 +16,12 @@ export const command: Command = {
   async run({ flags, client }) {
     const all = flags.bool("all");
     const which = all ? "all local volumes" : "anonymous local volumes";
-    await confirmUnlessForced(flags, `This will remove ${which} not used by at least one container.`);
+    if (!(await confirmUnlessForced(flags, `This will remove ${which} not used by at least one container.`))) return 0;
     const engine = await client();
     const query = { filters: encodeFilters(flags.list("filter"), all ? { all: "1" } : {}) };
-    const report = await engine.post<{ VolumesDeleted?: string[] | null; SpaceReclaimed: number }>("/volumes/prune", { query });
+    const report = await engine.post<{ VolumesDeleted?: string[] | null; SpaceReclaimed: number }>("/volumes/prune", {
+      query,
+    });
     const lines = report.VolumesDeleted ?? [];
     printPruned({ heading: "Deleted Volumes", lines, spaceReclaimed: report.SpaceReclaimed });
     return 0;

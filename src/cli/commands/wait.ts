@@ -9,7 +9,7 @@ export const command: Command = {
   aliases: ["container wait", "wait"],
   flags: [],
   arguments: { min: 1 },
-  async run({ args, flags, client }) {
+  async run({ args, client }) {
     const engine = await client();
     return await forEachArgument(args, async (name) => {
       const { StatusCode, Error: failure } = await engine.post<WaitAnswer>(`/containers/${pathPart(name)}/wait`);

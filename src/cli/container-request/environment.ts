@@ -41,7 +41,8 @@ function readKeyValueFile(path: string, resolve: (name: string) => string | unde
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(path)).replace(/^\uFEFF/, "");
   } catch (thrown) {
-    if ((thrown as { code?: string }).code === "ENOENT") throw new UsageError(`open ${path}: no such file or directory`);
+    if ((thrown as { code?: string }).code === "ENOENT")
+      throw new UsageError(`open ${path}: no such file or directory`);
     throw new UsageError(`invalid env file (${path}): ${(thrown as Error).message}`);
   }
   return text.split(/\r?\n/).flatMap((line, index) => {

@@ -21,7 +21,11 @@ export function toHealthcheck(flags: FlagValues): HealthConfig | undefined {
   }
   if (!given) return undefined;
   const names = { Interval: "interval", Timeout: "timeout", Retries: "retries" } as const;
-  for (const [key, name] of Object.entries({ ...names, StartPeriod: "start-period", StartInterval: "start-interval" })) {
+  for (const [key, name] of Object.entries({
+    ...names,
+    StartPeriod: "start-period",
+    StartInterval: "start-interval",
+  })) {
     if (settings[key as keyof typeof settings] < 0) throw new UsageError(`--health-${name} cannot be negative`);
   }
   const used = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== 0));

@@ -3,6 +3,14 @@ export { parseMount } from "./mounts.ts";
 export { parseNetwork } from "./networks.ts";
 export { toResources } from "./resources.ts";
 export { toCreateRequest } from "./to-create-request.ts";
-export { checkAttach, checkDeviceRule, checkDnsSearch, checkExtraHost, checkIpAddress, checkLink, parseUlimit } from "./values.ts";
+export {
+  checkAttach,
+  checkDeviceRule,
+  checkDnsSearch,
+  checkExtraHost,
+  checkIpAddress,
+  checkLink,
+  parseUlimit,
+} from "./values.ts";
 export { parseRestartPolicy } from "./values.ts";
 export { readVariables } from "./environment.ts";

@@ -85,7 +85,9 @@ function setOption(mount: MountRequest, { key, value, truth }: Setting): boolean
     case "bind-recursive":
       if (value === "disabled") bind().NonRecursive = true;
       else if (value !== "enabled") {
-        throw new UsageError(`invalid value for ${key}: ${value} (must be "enabled" or "disabled"; others are not built yet)`);
+        throw new UsageError(
+          `invalid value for ${key}: ${value} (must be "enabled" or "disabled"; others are not built yet)`,
+        );
       }
       return true;
     case "bind-create-src":
@@ -132,7 +134,8 @@ function readSize(key: string, value: string): number {
 }
 
 function checkOptions(mount: MountRequest): void {
-  const mixed = (options: string): UsageError => new UsageError(`cannot mix '${options}' options with mount type '${mount.Type}'`);
+  const mixed = (options: string): UsageError =>
+    new UsageError(`cannot mix '${options}' options with mount type '${mount.Type}'`);
   if (mount.VolumeOptions && mount.Type !== "volume") throw mixed("volume-*");
   if (mount.BindOptions && mount.Type !== "bind") throw mixed("bind-*");
   if (mount.TmpfsOptions && mount.Type !== "tmpfs") throw mixed("tmpfs-*");

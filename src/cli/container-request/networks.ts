@@ -62,7 +62,8 @@ export function toEndpoints(flags: FlagValues): { mode: string; endpoints: Recor
   const first = choices[0] ?? { name: "default", endpoint: {} };
   const endpoints: Record<string, EndpointConfig> = {};
   [first, ...choices.slice(1)].forEach(({ name, endpoint }, index) => {
-    if (Object.hasOwn(endpoints, name)) throw new UsageError(`network ${JSON.stringify(name)} is specified multiple times`);
+    if (Object.hasOwn(endpoints, name))
+      throw new UsageError(`network ${JSON.stringify(name)} is specified multiple times`);
     const whole = index === 0 ? withFlags(name, endpoint, flags) : endpoint;
     checkEndpoint(name, whole);
     // One plain network needs no endpoint: the mode says it all, and older engines expect it so.

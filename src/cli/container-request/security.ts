@@ -26,7 +26,8 @@ function readOption(option: string): string {
   try {
     text = readFileSync(value, "utf8");
   } catch (thrown) {
-    const reason = (thrown as { code?: string }).code === "ENOENT" ? "no such file or directory" : (thrown as Error).message;
+    const reason =
+      (thrown as { code?: string }).code === "ENOENT" ? "no such file or directory" : (thrown as Error).message;
     throw new UsageError(`opening seccomp profile (${value}) failed: open ${value}: ${reason}`);
   }
   try {

@@ -67,10 +67,7 @@ function toConfig(
   };
 }
 
-function toHostConfig(
-  flags: FlagValues,
-  parts: { ports: Ports; volumes: Volumes; networkMode: string },
-): HostConfig {
+function toHostConfig(flags: FlagValues, parts: { ports: Ports; volumes: Volumes; networkMode: string }): HostConfig {
   const security = parseSecurity(flags.list("security-opt"));
   const restart = parseRestartPolicy(flags.string("restart"));
   if (flags.bool("rm") && restart.Name && restart.Name !== "no") {

@@ -57,9 +57,13 @@ export function parseUlimit(text: string): Ulimit {
   const name = text.slice(0, equals);
   if (!ulimitNames.test(name)) throw new UsageError(`invalid ulimit type: ${name}`);
   const limits = text.slice(equals + 1).split(":");
-  if (limits.length > 2) throw new UsageError(`too many limit value arguments - ${text.slice(equals + 1)}, can only have up to two, \`soft[:hard]\``);
+  if (limits.length > 2)
+    throw new UsageError(
+      `too many limit value arguments - ${text.slice(equals + 1)}, can only have up to two, \`soft[:hard]\``,
+    );
   const [soft = 0, hard = soft] = limits.map((limit) => {
-    if (!/^-?\d+$/.test(limit)) throw new UsageError(`strconv.ParseInt: parsing ${JSON.stringify(limit)}: invalid syntax`);
+    if (!/^-?\d+$/.test(limit))
+      throw new UsageError(`strconv.ParseInt: parsing ${JSON.stringify(limit)}: invalid syntax`);
     return Number(limit);
   });
   if (hard !== -1 && (soft === -1 || soft > hard)) {

@@ -203,7 +203,8 @@ class Evaluator {
       if (type !== undefined) throw this.#fail(at, `can't evaluate field ${name} in type ${type}`);
       const zero = this.#options.zeroValue?.(name);
       if (zero !== undefined) return zero;
-      if (this.#options.missingKey === "error") throw this.#fail(at, `map has no entry for key ${JSON.stringify(name)}`);
+      if (this.#options.missingKey === "error")
+        throw this.#fail(at, `map has no entry for key ${JSON.stringify(name)}`);
       return undefined;
     }
     const field = value[name];

@@ -30,10 +30,15 @@ export const templateFunctions: Readonly<Record<string, TemplateFunction>> = {
   json: (value) => toJson(value),
   split: (value, separator) => text(value).split(text(separator)),
   join: (list, separator) => joinAll(list, text(separator)),
-  title: (value) => text(value).replace(/(^|[^\p{L}\p{Nd}_'])(\p{L})/gu, (_, before: string, letter: string) => before + letter.toUpperCase()),
+  title: (value) =>
+    text(value).replace(
+      /(^|[^\p{L}\p{Nd}_'])(\p{L})/gu,
+      (_, before: string, letter: string) => before + letter.toUpperCase(),
+    ),
   lower: (value) => text(value).toLowerCase(),
   upper: (value) => text(value).toUpperCase(),
-  pad: (value, before, after) => (value === "" ? "" : " ".repeat(Number(before)) + text(value) + " ".repeat(Number(after))),
+  pad: (value, before, after) =>
+    value === "" ? "" : " ".repeat(Number(before)) + text(value) + " ".repeat(Number(after)),
   truncate: (value, length) => truncate(text(value), Number(length)),
 };
 
@@ -78,7 +83,8 @@ function indexOf(value: unknown, key: unknown): unknown {
 }
 
 function sliceOf(value: unknown, bounds: { from: unknown; to: unknown }): unknown {
-  if (typeof value !== "string" && !Array.isArray(value)) throw new Error(`can't slice item of type ${typeName(value)}`);
+  if (typeof value !== "string" && !Array.isArray(value))
+    throw new Error(`can't slice item of type ${typeName(value)}`);
   const [from, to] = [Number(bounds.from), Number(bounds.to ?? value.length)];
   if (to > value.length) throw new Error(`index out of range: ${to}`);
   if (from < 0 || from > to) throw new Error(`invalid slice index: ${from} > ${to}`);
@@ -125,7 +131,13 @@ function truncate(value: string, length: number): string {
 }
 
 function escapeHtml(value: string): string {
-  const entities: Readonly<Record<string, string>> = { "<": "&lt;", ">": "&gt;", "&": "&amp;", "'": "&#39;", '"': "&#34;" };
+  const entities: Readonly<Record<string, string>> = {
+    "<": "&lt;",
+    ">": "&gt;",
+    "&": "&amp;",
+    "'": "&#39;",
+    '"': "&#34;",
+  };
   return value.replace(/[<>&'"]/g, (character) => entities[character] ?? character).replaceAll("\0", "\uFFFD");
 }
 

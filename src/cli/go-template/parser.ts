@@ -3,7 +3,19 @@ import { TemplateError } from "./errors.ts";
 import { type Token, type TokenKind, tokenize } from "./lexer.ts";
 import type { Call, Node, Operand, Pipeline, Position, Template } from "./nodes.ts";
 
-const keywords = new Set(["if", "else", "end", "range", "with", "define", "template", "block", "break", "continue", "nil"]);
+const keywords = new Set([
+  "if",
+  "else",
+  "end",
+  "range",
+  "with",
+  "define",
+  "template",
+  "block",
+  "break",
+  "continue",
+  "nil",
+]);
 const operandKinds: ReadonlySet<TokenKind> = new Set<TokenKind>([
   "string",
   "rawString",
@@ -218,7 +230,10 @@ class Parser {
       break;
     }
     if (operands.length === 0) throw this.#error("empty command");
-    return { operands, at: { ...this.#position(start), source: operands.map((operand) => operand.at.source).join(" ") } };
+    return {
+      operands,
+      at: { ...this.#position(start), source: operands.map((operand) => operand.at.source).join(" ") },
+    };
   }
 
   #operand(): Operand {
@@ -246,7 +261,8 @@ class Parser {
       case "field":
         return { kind: "field", names: [token.text.slice(1)], at };
       case "variable":
-        if (!this.#variables.includes(token.text)) throw this.#error(`undefined variable ${JSON.stringify(token.text)}`);
+        if (!this.#variables.includes(token.text))
+          throw this.#error(`undefined variable ${JSON.stringify(token.text)}`);
         return { kind: "variable", name: token.text, names: [], at };
       case "leftParen": {
         const pipeline = this.#pipeline("parenthesized pipeline", "rightParen");
@@ -309,7 +325,8 @@ function literalOf(token: Token): string | number {
     const text = token.text.replaceAll("_", "").replace(/^\+/, "");
     return text.startsWith("-") ? -Number(text.slice(1)) : Number(text);
   }
-  if (token.kind === "character") return unquote(`"${token.text.slice(1, -1).replace(/^"$/, '\\"')}"`).codePointAt(0) ?? 0;
+  if (token.kind === "character")
+    return unquote(`"${token.text.slice(1, -1).replace(/^"$/, '\\"')}"`).codePointAt(0) ?? 0;
   return unquote(token.text);
 }
 
@@ -317,11 +334,9 @@ function literalOf(token: Token): string | number {
 function unquote(text: string): string {
   if (text.startsWith("`")) return text.slice(1, -1);
   const escapes: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r", a: "\x07", b: "\b", f: "\f", v: "\v" };
-  return text
-    .slice(1, -1)
-    .replace(/\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[0-7]{3}|.)/gi, (_, escape: string) => {
-      if (/^[xuU]./.test(escape)) return String.fromCodePoint(parseInt(escape.slice(1), 16));
-      if (/^[0-7]{3}$/.test(escape)) return String.fromCodePoint(parseInt(escape, 8));
-      return escapes[escape] ?? escape;
-    });
+  return text.slice(1, -1).replace(/\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|[0-7]{3}|.)/gi, (_, escape: string) => {
+    if (/^[xuU]./.test(escape)) return String.fromCodePoint(parseInt(escape.slice(1), 16));
+    if (/^[0-7]{3}$/.test(escape)) return String.fromCodePoint(parseInt(escape, 8));
+    return escapes[escape] ?? escape;
+  });
 }

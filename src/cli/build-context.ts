@@ -1,0 +1,125 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import { packEntries, packTree, readTar, tarHeader, type TarEntry } from "../archive/index.ts";
+import { type IgnoreRules, parseIgnoreFile } from "../spec/index.ts";
+import { CommandFailure } from "./usage-error.ts";
+
+export interface BuildContext {
+  readonly tar: AsyncIterable<Uint8Array>;
+  /** Of the Dockerfile inside the context. */
+  readonly dockerfile: string;
+}
+
+const defaultDockerfile = "Dockerfile";
+
+/**
+ * Packs a build context: a folder without what its .dockerignore leaves out, or `-`: standard input, which is an archive or
+ * a Dockerfile. `file` is what `-f` says ("" for the default, `-` for standard input, or a file that may lie outside).
+ */
+export async function openContext(source: string, file: string): Promise<BuildContext> {
+  if (source === "-") {
+    if (file === "-")
+      throw new CommandFailure("invalid argument: can't use stdin for both build context and dockerfile");
+    return await standardInput(file);
+  }
+  if (/^(https?|git|ssh):\/\/|^git@|^github\.com\//.test(source)) {
+    throw new CommandFailure(`build context "${source}": remote contexts are not built yet; fetch it first`);
+  }
+  const root = resolve(source);
+  if (!statSync(root, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new CommandFailure(
+      statSync(root, { throwIfNoEntry: false })
+        ? `unable to prepare context: context must be a directory: ${root}`
+        : `unable to prepare context: path ${JSON.stringify(source)} not found`,
+    );
+  }
+  return folder(root, file);
+}
+
+async function folder(root: string, file: string): Promise<BuildContext> {
+  const inside = file === "" ? defaultDockerfile : relative(root, resolve(file));
+  const outside = file === "-" || inside.startsWith("../");
+  const dockerfile = outside ? `.dockerfile.${crypto.randomUUID().slice(0, 8)}` : inside;
+  if (!outside && !statSync(join(root, inside), { throwIfNoEntry: false })?.isFile()) {
+    throw new CommandFailure(
+      `unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat ${join(root, inside)}: no such file or directory`,
+    );
+  }
+  const exclude = excluder(root, dockerfile);
+  const packed = packTree(root, "/", { name: "", ...(exclude ? { exclude } : {}) });
+  if (!outside) return { tar: packed, dockerfile };
+  const text = file === "-" ? await readStandardInput() : readFileSync(file);
+  return { tar: packEntries(withFile(readTar(packed), dockerfile, text)), dockerfile };
+}
+
+/** What the .dockerignore leaves out; itself and the Dockerfile are always sent, since the engine needs them. */
+function excluder(root: string, dockerfile: string): ((path: string) => boolean) | undefined {
+  let text: string;
+  try {
+    text = readFileSync(join(root, ".dockerignore"), "utf8");
+  } catch {
+    return undefined;
+  }
+  const rules = parseIgnoreFile(text);
+  const always = [".dockerignore", dockerfile];
+  return (path) => {
+    if (always.some((kept) => kept === path || kept.startsWith(`${path}/`))) return false;
+    if (!rules.ignores(path)) return false;
+    // A directory that is left out still goes along when an exception takes something below it back in.
+    return !(rules.hasExceptions && holdsKept(root, path, rules));
+  };
+}
+
+function holdsKept(root: string, path: string, rules: IgnoreRules): boolean {
+  if (!statSync(join(root, path), { throwIfNoEntry: false })?.isDirectory()) return false;
+  return readdirSync(join(root, path), { withFileTypes: true }).some((entry) => {
+    const below = `${path}/${entry.name}`;
+    return !rules.ignores(below) || (entry.isDirectory() && holdsKept(root, below, rules));
+  });
+}
+
+async function standardInput(file: string): Promise<BuildContext> {
+  const source = process.stdin[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+  let head: Buffer = Buffer.alloc(0);
+  while (head.length < 512) {
+    const { done, value } = await source.next();
+    if (done === true) break;
+    head = Buffer.concat([head, value]);
+  }
+  const rest: AsyncIterable<Uint8Array> = {
+    async *[Symbol.asyncIterator]() {
+      yield head;
+      for (let next = await source.next(); next.done !== true; next = await source.next()) yield next.value;
+    },
+  };
+  if (isArchive(head)) return { tar: rest, dockerfile: file || defaultDockerfile };
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of rest) chunks.push(chunk);
+  const only = withFile(none(), defaultDockerfile, Buffer.concat(chunks));
+  return { tar: packEntries(only), dockerfile: defaultDockerfile };
+}
+
+function isArchive(head: Buffer): boolean {
+  const magic = ["1f8b", "28b52ffd", "425a68", "fd377a585a00"];
+  return head.toString("latin1", 257, 262) === "ustar" || magic.some((hex) => head.toString("hex").startsWith(hex));
+}
+
+async function readStandardInput(): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array);
+  return Buffer.concat(chunks);
+}
+
+async function* none(): AsyncGenerator<TarEntry> {}
+
+async function* withFile(
+  entries: AsyncIterable<TarEntry>,
+  name: string,
+  content: Uint8Array,
+): AsyncGenerator<TarEntry> {
+  yield* entries;
+  async function* body(): AsyncGenerator<Uint8Array> {
+    yield content;
+  }
+  yield { header: tarHeader({ name, type: "file", mode: 0o600, size: content.length }), body: body() };
+}

@@ -1,0 +1,132 @@
+import { writeFileSync } from "node:fs";
+import { formatSize } from "../../common/index.ts";
+import type { ProgressMessage } from "../../spec/index.ts";
+import { EngineError } from "../../common/index.ts";
+import type { Command, Flag, Invocation } from "../command.ts";
+import type { FlagValues } from "../flag-values.ts";
+import { print, printError } from "../output.ts";
+import { showProgress } from "../progress.ts";
+
+/** Flags that go to the engine as they are, with the API's name of the parameter; it refuses what it has not built. */
+const passed: readonly (readonly [flag: Flag, parameter: string])[] = [
+  [
+    {
+      name: "cgroup-parent",
+      kind: "string",
+      description: "Set the parent cgroup for the RUN instructions during build",
+    },
+    "cgroupparent",
+  ],
+  [
+    { name: "cpu-period", kind: "int", description: "Limit the CPU CFS (Completely Fair Scheduler) period" },
+    "cpuperiod",
+  ],
+  [{ name: "cpu-quota", kind: "int", description: "Limit the CPU CFS (Completely Fair Scheduler) quota" }, "cpuquota"],
+  [{ name: "cpu-shares", short: "c", kind: "int", description: "CPU shares (relative weight)" }, "cpushares"],
+  [{ name: "cpuset-cpus", kind: "string", description: "CPUs in which to allow execution (0-3, 0,1)" }, "cpusetcpus"],
+  [{ name: "cpuset-mems", kind: "string", description: "MEMs in which to allow execution (0-3, 0,1)" }, "cpusetmems"],
+  [
+    {
+      name: "network",
+      kind: "string",
+      alias: "net",
+      default: "default",
+      description: "Set the networking mode for the RUN instructions during build",
+    },
+    "networkmode",
+  ],
+  [{ name: "platform", kind: "string", description: "Set platform if server is multi-platform capable" }, "platform"],
+  [{ name: "target", kind: "string", description: "Set the target build stage to build." }, "target"],
+];
+
+export const command: Command = {
+  usage: "build [OPTIONS] PATH | URL | -",
+  description: "Build an image from a Dockerfile",
+  aliases: ["image build", "build", "builder build"],
+  flags: [
+    ...passed.map(([flag]) => flag),
+    { name: "build-arg", kind: "list", description: "Set build-time variables" },
+    { name: "file", short: "f", kind: "string", description: 'Name of the Dockerfile (Default is "PATH/Dockerfile")' },
+    { name: "force-rm", kind: "bool", description: "Always remove intermediate containers" },
+    { name: "iidfile", kind: "string", description: "Write the image ID to the file" },
+    { name: "label", kind: "list", description: "Set metadata for an image" },
+    { name: "memory", short: "m", kind: "bytes", description: "Memory limit" },
+    { name: "no-cache", kind: "bool", description: "Do not use cache when building the image" },
+    { name: "pull", kind: "bool", description: "Always attempt to pull a newer version of the image" },
+    { name: "quiet", short: "q", kind: "bool", description: "Suppress the build output and print image ID on success" },
+    { name: "rm", kind: "bool", default: true, description: "Remove intermediate containers after a successful build" },
+    { name: "shm-size", kind: "bytes", description: 'Size of "/dev/shm"' },
+    { name: "tag", short: "t", kind: "list", description: 'Name and optionally a tag in the "name:tag" format' },
+  ],
+  arguments: { min: 1, max: 1 },
+  run: buildImage,
+};
+
+async function buildImage({ flags, args, client }: Invocation): Promise<number> {
+  const { openContext } = await import("../build-context.ts");
+  const context = await openContext(args[0] ?? "", flags.string("file"));
+  const engine = await client();
+  const quiet = flags.bool("quiet");
+  const messages = engine.lines<ProgressMessage>("POST", "/build", {
+    query: { ...(await parameters(flags)), dockerfile: context.dockerfile },
+    upload: quiet ? context.tar : reported(context.tar),
+  });
+  let imageId: string | undefined;
+  try {
+    await showProgress(messages, {
+      aux: (value) => {
+        if (typeof value === "object" && value !== null && "ID" in value) imageId = String(value.ID);
+      },
+    });
+  } catch (thrown) {
+    if (!(thrown instanceof EngineError) || thrown.data["fromStream"] !== true) throw thrown;
+    printError(`${thrown.message}\n`);
+    const code = Number(thrown.data["code"]);
+    return code > 0 && code < 256 ? code : 1;
+  }
+  const idFile = flags.string("iidfile");
+  if (idFile !== "" && imageId !== undefined) writeFileSync(idFile, imageId);
+  return 0;
+}
+
+async function parameters(
+  flags: FlagValues,
+): Promise<Record<string, string | boolean | readonly string[] | undefined>> {
+  const { sizeOf } = await import("../container-request/resources.ts");
+  const map = (texts: readonly string[], missing: (name: string) => string | null): string | undefined => {
+    if (texts.length === 0) return undefined;
+    const entries = texts.map((text) => {
+      const equals = text.indexOf("=");
+      return equals < 0 ? [text, missing(text)] : [text.slice(0, equals), text.slice(equals + 1)];
+    });
+    return JSON.stringify(Object.fromEntries(entries));
+  };
+  const plain = passed.map(([flag, parameter]) => [parameter, flags.optional(flag.name)] as const);
+  const size = (name: string): string | undefined => (flags.changed(name) ? String(sizeOf(flags, name)) : undefined);
+  return {
+    ...Object.fromEntries(plain),
+    t: flags.list("tag"),
+    // An argument without a value takes the client's own variable.
+    buildargs: map(flags.list("build-arg"), (name) => process.env[name] ?? null),
+    labels: map(flags.list("label"), () => ""),
+    nocache: flags.bool("no-cache") || undefined,
+    pull: flags.bool("pull") || undefined,
+    q: flags.bool("quiet") || undefined,
+    rm: flags.bool("rm"),
+    forcerm: flags.bool("force-rm") || undefined,
+    memory: size("memory"),
+    shmsize: size("shm-size"),
+  };
+}
+
+/** Says how much has been sent: while it goes on a terminal, else once. */
+async function* reported(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const prefix = "Sending build context to Docker daemon  ";
+  let sizeBytes = 0;
+  for await (const chunk of source) {
+    sizeBytes += chunk.length;
+    if (process.stdout.isTTY) print(`\r${prefix}${formatSize(sizeBytes)}\x1b[K`);
+    yield chunk;
+  }
+  print(`${process.stdout.isTTY ? "\r" : ""}${prefix}${formatSize(sizeBytes)}\n`);
+}
