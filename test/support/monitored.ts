@@ -109,6 +109,8 @@ export interface StartOptions {
   readonly settings?: PlanSettings;
   readonly log?: boolean;
   readonly descriptors?: readonly number[];
+  /** Another helper than the sanitized one. */
+  readonly helper?: string;
   /** Bytes of the plan in place of an encoded one. */
   readonly planBytes?: Uint8Array;
 }
@@ -117,7 +119,7 @@ let count = 0;
 
 /** Starts a monitor as the daemon does. Disposal kills what is left of the container and checks that no sanitizer spoke. */
 export async function startMonitored(options: StartOptions): Promise<Monitored> {
-  const helper = await sanitizedHelper();
+  const helper = options.helper ?? (await sanitizedHelper());
   const folder = join(options.folder, `m${count++}`);
   mkdirSync(folder);
   const paths = { socketPath: join(folder, "s"), logPath: join(folder, "log"), exitRecordPath: join(folder, "exit") };
