@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compileHelper } from "../../scripts/compile-helper.ts";
@@ -11,10 +11,14 @@ export function sanitizedHelper(): Promise<string> {
   return (shared[key] ??= compile());
 }
 
+/** The file is held open and has no name any more: nothing is left behind, however the run ends. */
 async function compile(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), "vt-helper-"));
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
   const path = join(folder, "vitrine-helper");
-  await compileHelper(path, { sanitize: true });
-  return path;
+  try {
+    await compileHelper(path, { sanitize: true });
+    return `/proc/${process.pid}/fd/${openSync(path, "r")}`;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
