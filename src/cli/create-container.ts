@@ -1,5 +1,5 @@
 import { closeSync, existsSync, openSync, unlinkSync, writeSync } from "node:fs";
-import { type ApiClient, isEngineRefusal } from "../api/client/index.ts";
+import { type ApiClient, compareVersions, isEngineRefusal } from "../api/client/index.ts";
 import type { ContainerCreateRequest } from "../spec/index.ts";
 import type { FlagValues } from "./flag-values.ts";
 import { printError } from "./output.ts";
@@ -19,6 +19,9 @@ export async function createContainer(
     throw new UsageError(`invalid pull option: '${pull}': must be one of "always", "missing" or "never"`);
   }
   if (pull === "always") throw new UsageError("--pull=always: pulling from a registry is not built yet");
+  const mac = flags.optional("mac-address");
+  // Newer engines read it in the endpoint alone.
+  if (mac && compareVersions(await engine.apiVersion(), "1.44") < 0) request.MacAddress = mac;
   using cidFile = openCidFile(flags.string("cidfile"));
   const query = { name: flags.optional("name"), platform: flags.optional("platform") };
   const answer = await engine

@@ -61,7 +61,8 @@ function sizeProblem(flag: Flag, text: string): string | undefined {
     parseSize(text);
     return undefined;
   } catch {
-    return `invalid size: '${text}'`;
+    const suffix = /^\d+(?:\.\d+)?\s?(.+)$/.exec(text)?.[1];
+    return suffix === undefined ? `invalid size: '${text}'` : `invalid suffix: '${suffix.toLowerCase()}'`;
   }
 }
 

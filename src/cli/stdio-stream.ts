@@ -19,7 +19,7 @@ export async function streamStdio(
   connection: HijackedConnection,
   options: StdioOptions,
 ): Promise<"ended" | "detached"> {
-  using _raw = options.stdin && options.tty ? rawTerminal() : undefined;
+  using _raw = options.stdin && options.tty ? await rawTerminal() : undefined;
   const output = copyOutput(connection, options);
   if (!options.stdin) {
     await connection.closeInput();

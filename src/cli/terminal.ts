@@ -1,5 +1,7 @@
 import { CommandFailure } from "./usage-error.ts";
 
+const standardInput = 0;
+
 /** Signals whose default action would end the program without the `exit` event. */
 const deadly = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;
 
@@ -7,13 +9,14 @@ const deadly = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;
  * Puts the terminal of standard input into raw mode; disposing restores it. It is restored on every way out: exit,
  * exception, and the signals that end a program. Nothing happens when input is no terminal.
  */
-export function rawTerminal(): Disposable {
-  const input = process.stdin;
-  if (!input.isTTY) return { [Symbol.dispose]() {} };
-  let raw = true;
+export async function rawTerminal(): Promise<Disposable> {
+  if (!process.stdin.isTTY) return { [Symbol.dispose]() {} };
+  // Not setRawMode: it leaves output processing on, and a container's line feeds would become two characters.
+  const { makeTerminalRaw, restoreTerminal } = await import("../kernel/index.ts");
+  let before: Uint8Array | undefined;
   const restore = (): void => {
-    if (raw) input.setRawMode(false);
-    raw = false;
+    if (before) restoreTerminal(standardInput, before);
+    before = undefined;
   };
   const handlers = Object.entries(deadly).map(([signal, number]) => {
     const handler = (): void => {
@@ -26,7 +29,7 @@ export function rawTerminal(): Disposable {
     return [signal, handler] as const;
   });
   process.on("exit", restore);
-  input.setRawMode(true);
+  before = makeTerminalRaw(standardInput);
   return {
     [Symbol.dispose]() {
       restore();

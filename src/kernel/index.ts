@@ -73,3 +73,4 @@ export {
 } from "./nftables.ts";
 export { RouteSocket, type Link, type Route } from "./rtnetlink.ts";
 export { lockFile } from "./lock-file.ts";
+export { makeTerminalRaw, restoreTerminal } from "./terminal.ts";

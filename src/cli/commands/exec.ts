@@ -76,7 +76,7 @@ async function runSession(
   const end = await streamStdio(connection, { stdin, stdout: true, stderr: true, tty, detachKeys });
   if (end === "detached") {
     const { UsageError } = await import("../usage-error.ts");
-    throw new UsageError("exec attach failed: read escape sequence");
+    throw new UsageError("read escape sequence");
   }
   const { ExitCode } = await engine.get<ExecInspect>(`${path}/json`);
   return ExitCode ?? 0;

@@ -38,7 +38,8 @@ async function pruneAll({ flags, client }: Invocation): Promise<number> {
     all ? "all images without at least one container associated to them" : "all dangling images",
     all ? "all build cache" : "unused build cache",
   ];
-  if (!(await confirmUnlessForced(flags, `This will remove:\n${what.map((line) => `  - ${line}\n`).join("")}`))) return 0;
+  if (!(await confirmUnlessForced(flags, `This will remove:\n${what.map((line) => `  - ${line}\n`).join("")}`)))
+    return 0;
   const engine = await client();
   const filters = flags.list("filter");
   const prune = async (path: string, more: Record<string, string> = {}): Promise<Report> => {

@@ -16,9 +16,9 @@ export function readVariables(files: readonly string[], flags: readonly string[]
   return [...fromFiles, ...flags.map(resolveVariable)];
 }
 
-/** The labels of `--label-file`s, then those of `--label`, as a map. */
+/** The labels of `--label-file`s, then those of `--label`, as a map. A file's line without `=` is no label, as with docker. */
 export function readLabels(files: readonly string[], flags: readonly string[]): Record<string, string> {
-  return toMap([...files.flatMap((path) => readKeyValueFile(path, (name) => name)), ...flags]);
+  return toMap([...files.flatMap((path) => readKeyValueFile(path, () => undefined)), ...flags]);
 }
 
 /** `k=v` texts as a map; without `=` the value is empty. The last one of a key counts. */

@@ -10,6 +10,7 @@ export {
   checkExtraHost,
   checkIpAddress,
   checkLink,
+  checkSysctl,
   parseUlimit,
 } from "./values.ts";
 export { parseRestartPolicy } from "./values.ts";

@@ -12,13 +12,13 @@ export function parseMount(text: string): MountRequest {
   const value = text.trim();
   if (value === "") throw new UsageError("value is empty");
   const mount: MountRequest = { Type: "volume", Target: "" };
-  for (const field of readCsvRecord(value)) setField(mount, field, text);
+  for (const field of readCsvRecord(value)) setField(mount, field);
   if (mount.Target === "") throw new UsageError("target is required");
   checkOptions(mount);
   return mount;
 }
 
-function setField(mount: MountRequest, field: string, whole: string): void {
+function setField(mount: MountRequest, field: string): void {
   const equals = field.indexOf("=");
   const written = equals < 0 ? field : field.slice(0, equals);
   const value = equals < 0 ? "" : field.slice(equals + 1);
@@ -36,7 +36,7 @@ function setField(mount: MountRequest, field: string, whole: string): void {
     return parsed;
   };
   if (!setPlace(mount, { key, value, truth }) && !setOption(mount, { key, value, truth })) {
-    throw new UsageError(`unexpected key '${key}' in '${whole}'`);
+    throw new UsageError(`unexpected key '${key}' in '${field}'`);
   }
 }
 

@@ -21,7 +21,8 @@ export function parsePorts(publish: readonly string[], expose: readonly string[]
   for (const spec of expose) {
     const { text, protocol } = splitProtocol(spec);
     const range = parseRange(text);
-    if (!range || spec.includes(":")) throw new UsageError(`invalid range format for --expose: ${spec}`);
+    if (!range || spec.includes(":"))
+      throw new UsageError(`invalid range format for --expose: ${spec}, error: ${rangeProblem(text)}`);
     for (const port of portsOf(range)) ports.exposed[`${port}/${protocol}`] = {};
   }
   return ports;
@@ -87,6 +88,13 @@ function parseRange(text: string): Range | undefined {
   const first = Number(match[1]);
   const last = Number(match[2] ?? match[1]);
   return first <= last && last <= maxPort ? { first, last } : undefined;
+}
+
+function rangeProblem(text: string): string {
+  const bad = text.split("-").find((part) => !/^\d+$/.test(part));
+  if (bad === "") return "empty string specified for ports.";
+  if (bad !== undefined) return `strconv.ParseUint: parsing ${JSON.stringify(bad)}: invalid syntax`;
+  return `invalid range specified for port: ${text}`;
 }
 
 function portsOf(range: Range): number[] {

@@ -20,7 +20,7 @@ function readOption(option: string): string {
   const key = match?.[1] ?? option;
   const value = match?.[2] ?? "";
   if (key === "no-new-privileges") return option;
-  if (value === "") throw new UsageError(`invalid --security-opt: ${JSON.stringify(option)}`);
+  if (value === "") throw new UsageError(`Invalid --security-opt: ${JSON.stringify(option)}`);
   if (key !== "seccomp" || value === "builtin" || value === "unconfined") return option;
   let text: string;
   try {

@@ -1,6 +1,8 @@
 import type { ContainerConfig, ContainerCreateRequest, HostConfig } from "../../spec/index.ts";
 import type { FlagValues } from "../flag-values.ts";
+import { windowSize } from "../terminal.ts";
 import { UsageError } from "../usage-error.ts";
+import { toCapabilities } from "./capabilities.ts";
 import { readLabels, readVariables, toMap } from "./environment.ts";
 import { toHealthcheck } from "./health.ts";
 import { parseMount } from "./mounts.ts";
@@ -20,15 +22,11 @@ export function toCreateRequest(flags: FlagValues, args: readonly string[]): Con
   const ports = parsePorts(flags.list("publish"), flags.list("expose"));
   const volumes = parseVolumes(flags.list("volume"));
   const { mode, endpoints } = toEndpoints(flags);
-  const request: ContainerCreateRequest = {
+  return {
     ...toConfig(flags, { args, ports, volumes }),
     HostConfig: toHostConfig(flags, { ports, volumes, networkMode: mode }),
     NetworkingConfig: { EndpointsConfig: endpoints },
   };
-  const mac = flags.optional("mac-address");
-  // Engines before API 1.44 read it here, newer ones in the endpoint.
-  if (mac) request.MacAddress = mac;
-  return request;
 }
 
 function toConfig(
@@ -87,13 +85,14 @@ function toHostConfig(flags: FlagValues, parts: { ports: Ports; volumes: Volumes
     VolumesFrom: orNull(flags.list("volumes-from")),
     Dns: [...flags.list("dns")],
     DnsOptions: [...flags.list("dns-option")],
-    DnsSearch: flags.list("dns-search").map((domain) => (domain.trim() === "." ? "" : domain.trim())),
+    DnsSearch: [...flags.list("dns-search")],
     ExtraHosts: orNull(flags.list("add-host").map(parseExtraHost)),
     Links: orNull(flags.list("link")),
     PublishAllPorts: flags.bool("publish-all"),
     SecurityOpt: orNull(security.options),
     StorageOpt: orNullMap(storageOptions(flags)),
     Tmpfs: orNullMap(tmpfsOptions(flags)),
+    ConsoleSize: consoleSize(),
     ShmSize: sizeOf(flags, "shm-size"),
     Sysctls: orNullMap(toMap(flags.list("sysctl"))),
     Runtime: flags.string("runtime"),
@@ -108,8 +107,7 @@ function toHostConfig(flags: FlagValues, parts: { ports: Ports; volumes: Volumes
 /** What the container may see and do. */
 function toIsolation(flags: FlagValues): HostConfig {
   return {
-    CapAdd: orNull(flags.list("cap-add")),
-    CapDrop: orNull(flags.list("cap-drop")),
+    ...toCapabilities(flags.list("cap-add"), flags.list("cap-drop")),
     CgroupnsMode: flags.string("cgroupns") as NonNullable<HostConfig["CgroupnsMode"]>,
     CgroupParent: flags.string("cgroup-parent"),
     Devices: flags.list("device").map(parseDevice),
@@ -126,6 +124,12 @@ function toIsolation(flags: FlagValues): HostConfig {
     UTSMode: flags.string("uts"),
     UsernsMode: flags.string("userns"),
   };
+}
+
+/** The terminal's height and width, zeros without one. */
+function consoleSize(): [height: number, width: number] {
+  const size = windowSize();
+  return size ? [size.rows, size.columns] : [0, 0];
 }
 
 function checkModes(flags: FlagValues): void {

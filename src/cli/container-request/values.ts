@@ -41,6 +41,15 @@ export function checkLink(text: string): void {
   if (text === "" || parts.length > 2) throw new UsageError(`bad format for links: ${text}`);
 }
 
+const kernelSysctls = /^kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)$/;
+
+/** Only sysctls that have a namespace may be set. */
+export function checkSysctl(text: string): void {
+  const [name = ""] = text.split("=");
+  const allowed = kernelSysctls.test(name) || name.startsWith("net.") || name.startsWith("fs.mqueue.");
+  if (!allowed || !text.includes("=")) throw new UsageError(`sysctl '${text}' is not allowed`);
+}
+
 export function checkDeviceRule(text: string): void {
   if (!/^[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}$/.test(text)) {
     throw new UsageError(`invalid device cgroup format '${text}'`);

@@ -18,6 +18,7 @@ export function parseVolumes(flags: readonly string[]): Volumes {
       continue;
     }
     const [source = "", ...rest] = text.split(":");
+    if (rest.length > 2) throw new UsageError(`invalid spec: ${text}: too many colons`);
     if (source === "" || rest[0] === "") throw new UsageError(`invalid volume specification: '${text}'`);
     const absolute = source.startsWith(".") ? resolve(source) : source;
     volumes.binds.push([absolute, ...rest].join(":"));
