@@ -1,6 +1,6 @@
 import { lstatSync, statSync } from "node:fs";
-import { resolve } from "node:path";
-import { type ApiClient, pathPart } from "../../api/client/index.ts";
+import { dirname, resolve } from "node:path";
+import { type ApiClient, isEngineRefusal, pathPart } from "../../api/client/index.ts";
 import { formatSize } from "../../common/index.ts";
 import type { Command, Invocation } from "../command.ts";
 import { copyName, type CopySide, parseCopySide, planCopy } from "../copy-paths.ts";
@@ -38,7 +38,8 @@ async function copy({ flags, args, client }: Invocation): Promise<number> {
     source.container === undefined
       ? await copyIn(engine, { source, target, flags })
       : await copyOut(engine, { source, target, flags });
-  if (sizeBytes !== undefined && !flags.bool("quiet")) {
+  const quiet = flags.changed("quiet") ? flags.bool("quiet") : !process.stdout.isTTY;
+  if (sizeBytes !== undefined && !quiet) {
     const where = target.container === undefined ? resolve(target.path) : `${target.container}:${target.path}`;
     printError(`Successfully copied ${formatSize(sizeBytes, 3)} to ${where}\n`);
   }
@@ -59,6 +60,7 @@ interface ContainerPath {
 
 async function copyOut(engine: ApiClient, { source, target, flags }: Copy): Promise<number | undefined> {
   const container = source.container ?? "";
+  if (target.path !== "-") checkParent(dirname(resolve(target.path)));
   let { path } = source;
   if (flags.bool("follow-link")) path = (await statContainer(engine, container, path))?.linkTarget ?? path;
   const answer = await engine.call("GET", archivePath(container), { query: { path } });
@@ -73,17 +75,23 @@ async function copyOut(engine: ApiClient, { source, target, flags }: Copy): Prom
     { path, isDirectory: stat?.isDirectory ?? false },
     { path: wanted, exists: local !== undefined, isDirectory: local?.isDirectory() ?? false },
   );
-  if (!statSync(plan.into, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new CommandFailure(`invalid output path: directory ${JSON.stringify(plan.into)} does not exist`);
-  }
+  checkParent(plan.into);
   // A followed link keeps its own name, as cp -L does.
   const name = plan.name === copyName(path) ? copyName(source.path) : plan.name;
   const { extractRenamed } = await import("../copy-archive.ts");
   return await extractRenamed(answer.body, { into: plan.into, from: copyName(path), to: name });
 }
 
+function checkParent(directory: string): void {
+  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory()) return;
+  throw new CommandFailure(`invalid output path: directory ${JSON.stringify(directory)} does not exist`);
+}
+
 async function copyIn(engine: ApiClient, { source, target, flags }: Copy): Promise<number | undefined> {
   const container = target.container ?? "";
+  if (source.path !== "-" && !lstatSync(source.path, { throwIfNoEntry: false })) {
+    throw new CommandFailure(`lstat ${resolve(source.path)}: no such file or directory`);
+  }
   const there = await statTarget(engine, container, target.path);
   const query = { noOverwriteDirNonDir: true, copyUIDGID: flags.bool("archive") ? "true" : undefined };
   if (source.path === "-") {
@@ -115,8 +123,14 @@ async function statTarget(
 
 /** undefined when there is nothing at the path, or no such container: then the copy itself says so. */
 async function statContainer(engine: ApiClient, container: string, path: string): Promise<ContainerPath | undefined> {
-  const answer = await engine.call("HEAD", archivePath(container), { query: { path }, accept: [404] });
-  return parseStat(answer.headers.get("x-docker-container-path-stat"), path);
+  try {
+    const answer = await engine.call("HEAD", archivePath(container), { query: { path } });
+    return parseStat(answer.headers.get("x-docker-container-path-stat"), path);
+  } catch (thrown) {
+    // An answer to HEAD has no body: the copy's own call gets the reason.
+    if (isEngineRefusal(thrown)) return undefined;
+    throw thrown;
+  }
 }
 
 const directoryBit = 2 ** 31;
