@@ -1,5 +1,6 @@
 import { statSync } from "node:fs";
 import { dirname } from "node:path";
+import { EngineError } from "../common/index.ts";
 import { mount, unmount } from "../kernel/index.ts";
 import type { ContainerRecord } from "./container-record.ts";
 import { shmDirectory } from "./container-spec.ts";
@@ -42,10 +43,20 @@ export async function unmountRun(
   record: ContainerRecord,
   options: { monitorIsGone: boolean },
 ): Promise<void> {
-  const targets = [core.snapshots.mergedDirectory(record.id), shmDirectory(core, record)];
+  const targets = [...mergedDirectories(core, record.id), shmDirectory(core, record)];
   const deadline = Date.now() + (options.monitorIsGone ? 0 : undoPatienceMs);
   for (let waitMs = 1; targets.some(isMountPoint) && Date.now() < deadline; waitMs *= 2) await Bun.sleep(waitMs);
   for (const target of targets) if (isMountPoint(target)) unmount(target, { lazy: true });
+}
+
+/** None once a removal that was cut off has taken the snapshot away. */
+function mergedDirectories(core: Core, key: string): string[] {
+  try {
+    return [core.snapshots.mergedDirectory(key)];
+  } catch (error) {
+    if (error instanceof EngineError && error.code === "notFound") return [];
+    throw error;
+  }
 }
 
 /** Overlay and tmpfs have devices of their own. */

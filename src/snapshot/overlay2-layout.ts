@@ -16,6 +16,7 @@ import { mountDataLimitBytes, unmount } from "../kernel/index.ts";
 import type { Trash } from "./trash.ts";
 
 const linkLength = 26;
+const linkPattern = /^l\/[A-Z2-7]{26}$/;
 /** So that the redirects and copies of other overlays cannot get into an upper directory, which must be a plain diff. */
 export const overlayOptions: readonly string[] = ["metacopy=off", "index=off", "redirect_dir=off"];
 const keyLimitBytes = 64;
@@ -92,8 +93,9 @@ export class Overlay2Layout {
     const directory = this.directory(id);
     if (!existsSync(directory)) return;
     if (this.isMounted(id)) unmount(join(directory, "merged"), { lazy: true });
-    const link = join(directory, "link");
-    if (existsSync(link)) removeLink(join(this.#root, this.link(id)));
+    // A crash can have left the file empty; then the sweep finds the link by what it points at.
+    const file = join(directory, "link");
+    if (existsSync(file) && linkPattern.test(this.link(id))) removeLink(join(this.#root, this.link(id)));
     trash.add(directory);
   }
 
