@@ -80,12 +80,18 @@ static void undo_mounts(struct monitor *monitor) {
   monitor->undo = NULL;
 }
 
+/** Whoever is told the exit may start the container again at once, with the same ports. */
+static void free_ports(const struct monitor *monitor) {
+  for (int fd = HELD_FD; fd < monitor->held_until; fd++) close(fd);
+}
+
 static void finish_init(struct monitor *monitor) {
   monitor->oom = was_oom_killed(monitor->oom_control);
   monitor->init.told = true;
   log_close(&monitor->log);
   write_record(monitor);
   stop_listening(monitor);
+  free_ports(monitor);
   announce(monitor);
   undo_mounts(monitor);
   begin_farewell(monitor);

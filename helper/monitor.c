@@ -311,11 +311,18 @@ static void leave_parent(int group) {
   close_quietly(&group);
 }
 
+static int end_of_held(void) {
+  int fd = HELD_FD;
+  while (fcntl(fd, F_GETFD) >= 0) fd++;
+  return fd;
+}
+
 int monitor_main(void) {
   static struct monitor monitor;
   char detail_bytes[LIMIT_DETAIL_BYTES] = "";
   struct text detail = text_on(detail_bytes);
   sys_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+  monitor.held_until = end_of_held();
   memory_tune();
   int error = plan_read(&monitor.plan, PLAN_FD, &detail);
   close(PLAN_FD);

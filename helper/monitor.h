@@ -7,6 +7,7 @@
 #include "plan.h"
 #include "run.h"
 
+#define HELD_FD 5
 #define LIMIT_CLIENTS 256
 #define LIMIT_CLIENT_BYTES (256 * 1024)
 #define LIMIT_CONTROL_BYTES (64 * 1024) // what replies may go beyond, so that a slow client can be told that it is one
@@ -65,6 +66,7 @@ struct monitor {
   struct log log;
   enum phase phase;
   uint64_t farewell_until_ns;
+  int held_until;        // descriptors from HELD_FD up to this one are the container's ports
   bool oom, stdin_once;
   // Settings, kept after the plan's memory is freed.
   char *id, *socket_path, *log_path, *exit_record, *oom_control;
