@@ -7,8 +7,11 @@ import { apiVersion, compareVersions, minimumApiVersion } from "./versions.ts";
 export type Route = (request: ApiRequest) => Promise<ApiReply>;
 export type Routes = Readonly<Record<`${"GET" | "POST" | "PUT" | "DELETE" | "HEAD"} /${string}`, Route>>;
 
-/** Image names hold slashes, so `/images/{name}/json` is matched with `name` as a regular expression. */
-const imageName = ":name(^.+)";
+/** Image names hold slashes, which a parameter cannot: within `/images/{name}/json` they are written as %2F before the search. */
+function withFoldedImageName(method: string, path: string): string {
+  const pattern = method === "DELETE" ? /^\/images\/(.+)()$/ : /^\/images\/(.+)(\/[a-z]+)$/;
+  return path.replace(pattern, (_, name: string, rest: string) => `/images/${name.replaceAll("/", "%2F")}${rest}`);
+}
 
 export class Router {
   readonly #routes = findMyWay({ ignoreTrailingSlash: true, maxParamLength: 4096 });
@@ -16,7 +19,7 @@ export class Router {
   add(routes: Routes): void {
     for (const [key, route] of Object.entries(routes)) {
       const [method, path] = key.split(" ") as ["GET", string];
-      this.#routes.on(method, path.replace("{name:image}", imageName), () => {}, route);
+      this.#routes.on(method, path.replace("{name:image}", ":name"), () => {}, route);
     }
   }
 
@@ -31,7 +34,7 @@ export class Router {
   } {
     const versioned = /^\/v(\d+\.\d+)(\/.*)$/.exec(path);
     if (versioned) checkVersion(versioned[1] ?? "");
-    const found = this.#routes.find(method as "GET", versioned?.[2] ?? path);
+    const found = this.#routes.find(method as "GET", withFoldedImageName(method, versioned?.[2] ?? path));
     if (!found) throw new EngineError("notFound", "page not found");
     return { route: found.store as Route, parameters: found.params, version: versioned?.[1] ?? apiVersion };
   }

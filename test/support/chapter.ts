@@ -7,27 +7,31 @@ export interface Exchange {
   readonly expected: readonly string[];
   /** The block is marked `console vitrine`: docker's client has no such command. */
   readonly vitrineOnly: boolean;
+  /** The block is marked `console v1` or `console v2`: it is for machines with that version of control groups. */
+  readonly cgroups: "v1" | "v2" | undefined;
 }
 
 /** Reads the ```console blocks of a Markdown page: `$ ` begins a command, `> ` continues it, other lines are its output. */
 export function readChapter(path: string): Exchange[] {
-  const exchanges: { line: number; command: string; expected: string[]; vitrineOnly: boolean }[] = [];
+  const exchanges: (Exchange & { command: string; expected: string[] })[] = [];
   let block: "none" | "console" | "other" = "none";
-  let vitrineOnly = false;
+  let words: string[] = [];
   readFileSync(path, "utf8")
     .split("\n")
     .forEach((text, index) => {
       const fence = /^```(.*)$/.exec(text);
       if (fence) {
-        const words = (fence[1] ?? "").split(" ");
+        if (block === "none") words = (fence[1] ?? "").split(" ");
         if (block !== "none") block = "none";
         else block = words[0] === "console" ? "console" : "other";
-        vitrineOnly = words.includes("vitrine");
         return;
       }
       if (block !== "console") return;
       const last = exchanges.at(-1);
-      if (text.startsWith("$ ")) exchanges.push({ line: index + 1, command: text.slice(2), expected: [], vitrineOnly });
+      const vitrineOnly = words.includes("vitrine");
+      const cgroups = (["v1", "v2"] as const).find((version) => words.includes(version));
+      if (text.startsWith("$ "))
+        exchanges.push({ line: index + 1, command: text.slice(2), expected: [], vitrineOnly, cgroups });
       else if (text.startsWith("> ") && last?.expected.length === 0) last.command += `\n${text.slice(2)}`;
       else last?.expected.push(text);
     });

@@ -5,7 +5,7 @@ import { newScratch } from "./scratch.ts";
 export const projectRoot = join(import.meta.dir, "..", "..");
 export const vitrineProgram = join(projectRoot, "dist", "vitrine");
 /** The engine and the command line as people have them; with VITRINE_FROM_SOURCE set, run from src/ without compiling first. */
-const vitrineCommand = process.env.VITRINE_FROM_SOURCE
+export const vitrineCommand: readonly string[] = process.env.VITRINE_FROM_SOURCE
   ? [process.execPath, join(projectRoot, "src", "main.ts")]
   : [vitrineProgram];
 const dockerProgram = Bun.which("docker") ?? "";

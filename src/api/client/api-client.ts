@@ -160,6 +160,9 @@ export class ApiClient implements Disposable {
       const head = await this.#exchange(socket, { method, target, headers: this.#headers(options) }, options);
       const body = this.#ownBody(socket, head, { method, options, abort });
       if (head.status >= 400 && !options.accept?.includes(head.status)) throw await failureOf(head.status, body);
+      // Nobody reads a body that is none: an unread one would keep its connection, and the program, until the engine hangs up.
+      if (method === "HEAD" || head.status === 204 || head.headers.get("content-length") === "0")
+        await readText(body, 0);
       return { ...head, body };
     } catch (thrown) {
       options.signal?.removeEventListener("abort", abort);

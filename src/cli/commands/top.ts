@@ -9,6 +9,7 @@ export const command: Command = {
   aliases: ["container top", "top"],
   flags: [],
   arguments: { min: 1 },
+  interspersed: false,
   async run({ args, client }) {
     const [container = "", ...psArguments] = args;
     const engine = await client();
