@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
-import { packEntries, packTree, readTar, tarHeader, type TarEntry } from "../archive/index.ts";
+import { localMachine, type TarEntry } from "../api/client/index.ts";
 import { type IgnoreRules, parseIgnoreFile } from "../spec/index.ts";
 import { CommandFailure } from "./usage-error.ts";
 
@@ -40,16 +40,19 @@ async function folder(root: string, file: string): Promise<BuildContext> {
   const inside = file === "" ? defaultDockerfile : relative(root, resolve(file));
   const outside = file === "-" || inside.startsWith("../");
   const dockerfile = outside ? `.dockerfile.${crypto.randomUUID().slice(0, 8)}` : inside;
-  if (!outside && !statSync(join(root, inside), { throwIfNoEntry: false })?.isFile()) {
+  const onDisk = file === "" ? join(root, inside) : resolve(file);
+  if (file !== "-" && !statSync(onDisk, { throwIfNoEntry: false })?.isFile()) {
     throw new CommandFailure(
-      `unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat ${join(root, inside)}: no such file or directory`,
+      `unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat ${onDisk}: no such file or directory`,
     );
   }
+  const { packEntries, packTree, readTar, tarHeader } = await localMachine();
   const exclude = excluder(root, dockerfile);
   const packed = packTree(root, "/", { name: "", ...(exclude ? { exclude } : {}) });
   if (!outside) return { tar: packed, dockerfile };
   const text = file === "-" ? await readStandardInput() : readFileSync(file);
-  return { tar: packEntries(withFile(readTar(packed), dockerfile, text)), dockerfile };
+  const header = tarHeader({ name: dockerfile, type: "file", mode: 0o600, size: text.length });
+  return { tar: packEntries(withFile(readTar(packed), header, text)), dockerfile };
 }
 
 /** What the .dockerignore leaves out; itself and the Dockerfile are always sent, since the engine needs them. */
@@ -95,7 +98,10 @@ async function standardInput(file: string): Promise<BuildContext> {
   if (isArchive(head)) return { tar: rest, dockerfile: file || defaultDockerfile };
   const chunks: Uint8Array[] = [];
   for await (const chunk of rest) chunks.push(chunk);
-  const only = withFile(none(), defaultDockerfile, Buffer.concat(chunks));
+  const { packEntries, tarHeader } = await localMachine();
+  const text = Buffer.concat(chunks);
+  const header = tarHeader({ name: defaultDockerfile, type: "file", mode: 0o600, size: text.length });
+  const only = withFile(none(), header, text);
   return { tar: packEntries(only), dockerfile: defaultDockerfile };
 }
 
@@ -114,12 +120,12 @@ async function* none(): AsyncGenerator<TarEntry> {}
 
 async function* withFile(
   entries: AsyncIterable<TarEntry>,
-  name: string,
+  header: TarEntry["header"],
   content: Uint8Array,
 ): AsyncGenerator<TarEntry> {
   yield* entries;
   async function* body(): AsyncGenerator<Uint8Array> {
     yield content;
   }
-  yield { header: tarHeader({ name, type: "file", mode: 0o600, size: content.length }), body: body() };
+  yield { header, body: body() };
 }

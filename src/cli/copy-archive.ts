@@ -1,10 +1,11 @@
-import { extractTree, packEntries, packTree, readTar, type TarEntry } from "../archive/index.ts";
+import { localMachine, type TarEntry } from "../api/client/index.ts";
 
 /** Unpacks an archive below `into`, its top entry renamed, owned by whoever runs this. Gives the archive's size. */
 export async function extractRenamed(
   source: AsyncIterable<Uint8Array>,
   options: { into: string; from: string; to: string },
 ): Promise<number> {
+  const { extractTree, packEntries, readTar } = await localMachine();
   const { tar, sizeBytes } = counted(source);
   const owner = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
   const named = options.from === options.to ? tar : packEntries(renamed(readTar(tar), options));
@@ -13,10 +14,11 @@ export async function extractRenamed(
 }
 
 /** A file or directory of this machine as an archive whose top entry has that name. */
-export function packLocal(
+export async function packLocal(
   absolutePath: string,
   options: { name: string; followLink: boolean },
-): { tar: AsyncIterable<Uint8Array>; sizeBytes(): number } {
+): Promise<{ tar: AsyncIterable<Uint8Array>; sizeBytes(): number }> {
+  const { packTree } = await localMachine();
   return counted(packTree("/", absolutePath, options));
 }
 

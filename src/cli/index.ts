@@ -1,2 +1,9 @@
+import type { Paths } from "../common/index.ts";
+
 export { runCli } from "./run-cli.ts";
-export { startDaemonIfNeeded } from "./start-daemon.ts";
+
+/** See start-daemon.ts; loaded on first use, since most calls find a daemon. */
+export async function startDaemonIfNeeded(paths?: Paths): Promise<void> {
+  const module = await import("./start-daemon.ts");
+  await module.startDaemonIfNeeded(paths);
+}

@@ -14,7 +14,11 @@ export interface Listing {
   readonly rows: readonly GoObject[];
   /** Only this field, one a line. */
   readonly quiet?: string | undefined;
+  /** How a bad format's message begins, where docker's command words it in its own way. */
+  readonly failures?: { readonly parse: string; readonly execute: string };
 }
+
+const usualFailures = { parse: "template parsing error", execute: "template parsing error" };
 
 /** Prints a list as docker does: a table, the format's own lines, or JSON. Throws UsageError for a bad format. */
 export async function printListing(listing: Listing): Promise<void> {
@@ -25,8 +29,11 @@ export async function printListing(listing: Listing): Promise<void> {
 export async function renderListing(listing: Listing): Promise<string> {
   const { GoTemplate, headerFunctions, TemplateError } = await import("./go-template/index.ts");
   const { source, isTable } = printableFormat(listing);
+  const failures = listing.failures ?? usualFailures;
+  let step = failures.parse;
   try {
     const template = new GoTemplate(source);
+    step = failures.execute;
     const lines = listing.rows.map((row) => `${template.execute(row)}\n`).join("");
     if (!isTable) return lines;
     const labels = (name: unknown): string => String(name).split(".").at(-1)?.replaceAll(/[-_]/g, " ") ?? "";
@@ -35,6 +42,6 @@ export async function renderListing(listing: Listing): Promise<string> {
   } catch (thrown) {
     if (!(thrown instanceof TemplateError)) throw thrown;
     const { UsageError } = await import("./usage-error.ts");
-    throw new UsageError(`template parsing error: ${thrown.message}`);
+    throw new UsageError(`${step}: ${thrown.message}`);
   }
 }

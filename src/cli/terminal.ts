@@ -1,3 +1,4 @@
+import { localMachine } from "../api/client/index.ts";
 import { CommandFailure } from "./usage-error.ts";
 
 const standardInput = 0;
@@ -12,7 +13,7 @@ const deadly = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 } as const;
 export async function rawTerminal(): Promise<Disposable> {
   if (!process.stdin.isTTY) return { [Symbol.dispose]() {} };
   // Not setRawMode: it leaves output processing on, and a container's line feeds would become two characters.
-  const { makeTerminalRaw, restoreTerminal } = await import("../kernel/index.ts");
+  const { makeTerminalRaw, restoreTerminal } = await localMachine();
   let before: Uint8Array | undefined;
   const restore = (): void => {
     if (before) restoreTerminal(standardInput, before);

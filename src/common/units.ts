@@ -22,10 +22,14 @@ function scale(value: number, base: number, units: readonly string[], digits: nu
   return `${formatGeneral(value, digits)}${units[unit]}`;
 }
 
-/** C's `%.{digits}g`. */
+/** C's and Go's `%.{digits}g`: what rounds to more than `digits` digits is written with an exponent, `1e+03`. */
 function formatGeneral(value: number, digits: number): string {
   if (value === 0) return "0";
-  return String(Number(value.toPrecision(digits)));
+  const [mantissa = "", exponent = "0"] = value.toExponential(digits - 1).split("e");
+  const power = Number(exponent);
+  if (power >= -4 && power < digits) return String(Number(value.toPrecision(digits)));
+  const sign = power < 0 ? "-" : "+";
+  return `${Number(mantissa)}e${sign}${String(Math.abs(power)).padStart(2, "0")}`;
 }
 
 /** Parses `512`, `512b`, `500m`, `1.5GB`, `2gib` into bytes; units are powers of 1024, as go-units' RAMInBytes. */

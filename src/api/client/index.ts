@@ -4,6 +4,7 @@ export {
   ApiClient,
   type CallOptions,
   clientApiVersion,
+  compareVersions,
   pathPart,
   type Ping,
   type Query,
@@ -12,3 +13,4 @@ export { isEngineRefusal, readText } from "./failures.ts";
 export { type OutputFrame, readFrames } from "./frames.ts";
 export type { HijackedConnection } from "./hijacked.ts";
 export { readJsonLines } from "./json-lines.ts";
+export { localMachine, type LocalMachine, type TarEntry } from "./local-machine.ts";

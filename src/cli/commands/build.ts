@@ -72,8 +72,15 @@ async function buildImage({ flags, args, client }: Invocation): Promise<number> 
     upload: quiet ? context.tar : reported(context.tar),
   });
   let imageId: string | undefined;
+  const noted = async function* (): AsyncGenerator<ProgressMessage> {
+    for await (const message of messages) {
+      // A quiet build tells the id as text only.
+      if (quiet) imageId = /^sha256:[0-9a-f]{64}/.exec(message.stream ?? "")?.[0] ?? imageId;
+      yield message;
+    }
+  };
   try {
-    await showProgress(messages, {
+    await showProgress(noted(), {
       aux: (value) => {
         if (typeof value === "object" && value !== null && "ID" in value) imageId = String(value.ID);
       },

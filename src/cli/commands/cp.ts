@@ -105,7 +105,7 @@ async function copyIn(engine: ApiClient, { source, target, flags }: Copy): Promi
   const absolute = resolve(source.path) + (/(^|\/)\.$/.test(source.path) ? "/." : "");
   const plan = planCopy({ path: absolute, isDirectory: local.isDirectory() }, there);
   const { packLocal } = await import("../copy-archive.ts");
-  const packed = packLocal(absolute, { name: plan.name, followLink: followed });
+  const packed = await packLocal(absolute, { name: plan.name, followLink: followed });
   await engine.call("PUT", archivePath(container), { query: { path: plan.into, ...query }, upload: packed.tar });
   return packed.sizeBytes();
 }

@@ -49,7 +49,6 @@ async function listImages({ flags, args, client }: Invocation): Promise<number> 
     digests: digests || undefined,
     filters: encodeFilters(flags.list("filter"), args[0] === undefined ? {} : { reference: args[0] }),
   });
-  images.sort((left, right) => right.Created - left.Created);
   const truncate = !flags.bool("no-trunc");
   await printListing({
     format,

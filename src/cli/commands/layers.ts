@@ -1,6 +1,6 @@
 import { type ApiClient, isEngineRefusal, pathPart } from "../../api/client/index.ts";
 import { formatSize } from "../../common/index.ts";
-import type { ImageHistoryItem, ImageInspect, Panorama } from "../../spec/index.ts";
+import type { Panorama } from "../../spec/index.ts";
 import type { Command } from "../command.ts";
 import { ellipsis } from "../display.ts";
 import { print } from "../output.ts";
@@ -15,7 +15,7 @@ export const command: Command = {
   async run({ args, client }) {
     const name = args[0] ?? "";
     const engine = await client();
-    const rows = (await containerLayers(engine, name)) ?? (await imageLayers(engine, name));
+    const rows = (await containerLayers(engine, name)) ?? (await imageRows(engine, name));
     const lines = [["BRANCH", "SIZE", "DIRECTORY", "INSTRUCTION"], ...rows].map((cells) => `${cells.join("\t")}\n`);
     print(alignColumns(lines.join(""), { minWidth: 4 }));
     return 0;
@@ -36,26 +36,19 @@ async function containerLayers(engine: ApiClient, name: string): Promise<string[
   return [
     ["rw", formatSize(readWriteLayer.sizeBytes, 3), readWriteLayer.directory, ""],
     ["init", "", initLayer.directory, ""],
-    ...imageLayers.map((layer) => [
-      "ro",
-      formatSize(layer.sizeBytes, 3),
-      layer.directory,
-      ellipsis(layer.instruction, instructionColumns),
-    ]),
+    ...readOnlyRows(imageLayers),
   ];
 }
 
-async function imageLayers(engine: ApiClient, name: string): Promise<string[][]> {
-  const { GraphDriver, RootFS } = await engine.get<ImageInspect>(`/images/${pathPart(name)}/json`);
-  const history = await engine.get<ImageHistoryItem[]>(`/images/${pathPart(name)}/history`);
-  const data = GraphDriver.Data ?? {};
-  const directories = [data["UpperDir"], ...(data["LowerDir"]?.split(":") ?? [])].filter((path) => path !== undefined);
-  const withFiles = history.filter((item) => item.Size > 0);
-  // Only where every layer has bytes does the history tell which instruction made which directory.
-  const told = withFiles.length === (RootFS.Layers ?? []).length;
-  return directories.map((directory, index) => {
-    const item = told ? withFiles[index] : undefined;
-    const size = item ? formatSize(item.Size, 3) : "";
-    return ["ro", size, directory, ellipsis(item?.CreatedBy ?? "", instructionColumns)];
-  });
+async function imageRows(engine: ApiClient, name: string): Promise<string[][]> {
+  return readOnlyRows(await engine.get<Panorama["imageLayers"]>(`/vitrine/images/${pathPart(name)}/layers`));
+}
+
+function readOnlyRows(layers: Panorama["imageLayers"]): string[][] {
+  return layers.map((layer) => [
+    "ro",
+    formatSize(layer.sizeBytes, 3),
+    layer.directory,
+    ellipsis(layer.instruction, instructionColumns),
+  ]);
 }

@@ -74,6 +74,7 @@ async function listContainers({ flags, client }: Invocation): Promise<number> {
     headers,
     rows: containers.map((container) => containerRow(container, truncate)),
     quiet: flags.bool("quiet") ? "{{.ID}}" : undefined,
+    failures: { parse: "failed to parse template", execute: "failed to execute template" },
   });
   return 0;
 }

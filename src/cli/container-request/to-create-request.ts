@@ -1,4 +1,4 @@
-import type { ContainerConfig, ContainerCreateRequest, HostConfig } from "../../spec/index.ts";
+import type { ContainerConfig, ContainerCreateRequest, HostConfig, Ulimit } from "../../spec/index.ts";
 import type { FlagValues } from "../flag-values.ts";
 import { windowSize } from "../terminal.ts";
 import { UsageError } from "../usage-error.ts";
@@ -120,7 +120,7 @@ function toIsolation(flags: FlagValues): HostConfig {
     PidMode: flags.string("pid"),
     Privileged: flags.bool("privileged"),
     ReadonlyRootfs: flags.bool("read-only"),
-    Ulimits: flags.list("ulimit").map(parseUlimit),
+    Ulimits: toUlimits(flags.list("ulimit")),
     UTSMode: flags.string("uts"),
     UsernsMode: flags.string("userns"),
   };
@@ -130,6 +130,12 @@ function toIsolation(flags: FlagValues): HostConfig {
 function consoleSize(): [height: number, width: number] {
   const size = windowSize();
   return size ? [size.rows, size.columns] : [0, 0];
+}
+
+/** One limit of a name, the last given, sorted by name. */
+function toUlimits(texts: readonly string[]): Ulimit[] {
+  const limits = new Map(texts.map(parseUlimit).map((limit) => [limit.Name, limit] as const));
+  return [...limits.values()].sort((left, right) => (left.Name < right.Name ? -1 : 1));
 }
 
 function checkModes(flags: FlagValues): void {

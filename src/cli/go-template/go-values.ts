@@ -53,7 +53,12 @@ export function typeName(value: unknown): string {
 
 /** JSON as Go's encoder writes it without HTML escapes; maps and formatter contexts have sorted keys. */
 export function toJson(value: unknown, indent?: string): string {
-  return JSON.stringify(sortContexts(value), undefined, indent) ?? "null";
+  const text = JSON.stringify(sortContexts(value), undefined, indent) ?? "null";
+  if (!isObject(value) || value[goType] === undefined) return text;
+  // A formatter context encodes itself, with the HTML escapes that are Go's default.
+  return text.replace(/[<>&\u2028\u2029]/g, (character) => {
+    return `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`;
+  });
 }
 
 function sortContexts(value: unknown): unknown {
