@@ -13,6 +13,7 @@ import { LiveContainers, type Core, type EngineOptions } from "./core.ts";
 import { openDatabase } from "./database.ts";
 import { EventBus } from "./event-bus.ts";
 import { Execs } from "./exec-service.ts";
+import { watchIdleMemory } from "./idle-memory.ts";
 import { EngineImages } from "./image-service.ts";
 import { EngineNetworks } from "./network-queries.ts";
 import { recover, restartAfterRecovery } from "./recovery.ts";
@@ -79,6 +80,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 function compose(core: Core, database: Disposable): Engine {
   const executor = new StepExecutor(core);
   const images = new EngineImages(core);
+  const idleMemory = watchIdleMemory();
   return {
     containers: new Containers(core),
     execs: new Execs(core),
@@ -100,6 +102,7 @@ function compose(core: Core, database: Disposable): Engine {
       return { deleted: deleted.flatMap((item) => ("Deleted" in item ? [item.Deleted] : [])), spaceReclaimed };
     },
     async [Symbol.asyncDispose]() {
+      idleMemory[Symbol.dispose]();
       for (const container of core.containers.all()) {
         clearTimeout(container.restartTimer);
         container.monitor?.close();
