@@ -2,6 +2,9 @@ import { EngineError } from "../common/index.ts";
 import type { Filters } from "./contract.ts";
 import type { ContainerRecord } from "./container-record.ts";
 import { networksOf, statusOf } from "./container-views.ts";
+import { requireKnownFilters } from "./known-filters.ts";
+
+const portValue = /^\d{1,5}(-\d{1,5})?(\/(tcp|udp|sctp))?$/;
 
 /** What a filter may ask that the record alone does not say. */
 export interface FilterContext {
@@ -9,6 +12,35 @@ export interface FilterContext {
   isFromImage(record: ContainerRecord, image: string): boolean;
   /** The record a name or id stands for; throws notFound. */
   lookup(idOrName: string): ContainerRecord;
+}
+
+const filterNames = [
+  "id",
+  "name",
+  "status",
+  "exited",
+  "label",
+  "ancestor",
+  "volume",
+  "network",
+  "publish",
+  "expose",
+  "before",
+  "since",
+  "health",
+  "is-task",
+];
+
+/** Throws for a filter, or a value of it, that `docker ps` does not have. */
+export function checkContainerFilters(filters: Filters): void {
+  requireKnownFilters(filters, filterNames, {
+    status: /^(created|running|paused|restarting|removing|exited|dead)$/,
+    exited: /^-?\d{1,10}$/,
+    health: /^(none|starting|healthy|unhealthy)$/,
+    "is-task": /^(0|1|t|f|true|false)$/i,
+    publish: portValue,
+    expose: portValue,
+  });
 }
 
 /** `docker ps`'s filters. Values of one filter are alternatives (labels: all must match), different filters must all match. */

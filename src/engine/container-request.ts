@@ -1,5 +1,6 @@
 import { EngineError } from "../common/index.ts";
 import type { ContainerConfig, ContainerCreateRequest, HostConfig, ImageRunConfig } from "../spec/index.ts";
+import { checkRequest } from "./check-request.ts";
 
 const minimumMemoryBytes = 6 * 1024 * 1024;
 const defaultShmBytes = 64 * 1024 * 1024;
@@ -62,6 +63,7 @@ export function validateRequest(request: ContainerCreateRequest): string[] {
   const host = request.HostConfig ?? {};
   validateResources(host);
   refuseUnbuilt(request);
+  checkRequest(request);
   if (host.AutoRemove && host.RestartPolicy?.Name && host.RestartPolicy.Name !== "no") {
     throw new EngineError("invalidArgument", "can't create 'AutoRemove' container with restart policy");
   }
@@ -118,6 +120,22 @@ function validateResources(host: HostConfig): void {
   }
 }
 
+/** Fields of HostConfig that no type of ours has; the flag is docker's. */
+const unbuiltResources = [
+  ["BlkioWeightDevice", "--blkio-weight-device"],
+  ["BlkioDeviceReadBps", "--device-read-bps"],
+  ["BlkioDeviceWriteBps", "--device-write-bps"],
+  ["BlkioDeviceReadIOps", "--device-read-iops"],
+  ["BlkioDeviceWriteIOps", "--device-write-iops"],
+  ["KernelMemory", "--kernel-memory"],
+  ["KernelMemoryTCP", ""],
+  ["CpuCount", "--cpu-count"],
+  ["CpuPercent", "--cpu-percent"],
+  ["IOMaximumIOps", "--io-maxiops"],
+  ["IOMaximumBandwidth", "--io-maxbandwidth"],
+  ["Cgroup", ""],
+] as const;
+
 /** What the API knows and this engine does not do yet, each refused by its name rather than ignored. */
 function refuseUnbuilt(request: ContainerCreateRequest): void {
   const host = request.HostConfig ?? {};
@@ -139,6 +157,12 @@ function refuseUnbuilt(request: ContainerCreateRequest): void {
     [`HostConfig.Isolation "${host.Isolation}"`, Boolean(host.Isolation) && host.Isolation !== "default"],
     ["HostConfig.DeviceRequests (--gpus)", filled((host as { DeviceRequests?: unknown[] | null }).DeviceRequests)],
     ["Healthcheck (--health-cmd)", filled(request.Healthcheck?.Test) && request.Healthcheck?.Test?.[0] !== "NONE"],
+    ["HostConfig.Annotations (--annotation)", Object.keys(host.Annotations ?? {}).length > 0],
+    ["NetworkDisabled", request.NetworkDisabled === true],
+    ...unbuiltResources.map(([name, flag]): [string, boolean] => {
+      const value = (host as Readonly<Record<string, unknown>>)[name];
+      return [`HostConfig.${name}${flag && ` (${flag})`}`, Array.isArray(value) ? value.length > 0 : Boolean(value)];
+    }),
     ["CpuRealtimePeriod (--cpu-rt-period)", Boolean(host.CpuRealtimePeriod) || Boolean(host.CpuRealtimeRuntime)],
   ];
   for (const [name, isSet] of set) {

@@ -1,6 +1,6 @@
 import { EngineError } from "../common/index.ts";
 import type { ContainerCreateRequest, ContainerInspect, ContainerSummary, Plan, TracedOp } from "../spec/index.ts";
-import { matchesFilters } from "./container-filters.ts";
+import { checkContainerFilters, matchesFilters } from "./container-filters.ts";
 import { exportContainer, readContainerArchive, statContainerPath, writeContainerArchive } from "./container-files.ts";
 import { checkName, createContainer } from "./container-creation.ts";
 import { explainContainer, explainRequest } from "./container-explain.ts";
@@ -24,6 +24,7 @@ import type {
   WaitCondition,
 } from "./contract.ts";
 import { cgroupPathOf, publishContainerEvent, type Core } from "./core.ts";
+import { requireKnownFilters } from "./known-filters.ts";
 import type { ExitResult, LiveContainer } from "./live-container.ts";
 import { processTable } from "./process-table.ts";
 import { statsStream } from "./stats-stream.ts";
@@ -135,6 +136,7 @@ export class Containers implements ContainerService {
     const deleted: string[] = [];
     let spaceReclaimed = 0;
     const wanted = new Map([...filters].filter(([name]) => name !== "until"));
+    requireKnownFilters(wanted, ["label"]);
     const until = filters.get("until")?.[0];
     for (const container of this.core.containers.all()) {
       const { record } = container;
@@ -148,6 +150,7 @@ export class Containers implements ContainerService {
   }
 
   async list(options: ListContainersOptions): Promise<ContainerSummary[]> {
+    checkContainerFilters(options.filters);
     const newestFirst = this.core.containers
       .all()
       .sort((left, right) => Date.parse(right.record.createdAt) - Date.parse(left.record.createdAt));

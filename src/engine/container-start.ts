@@ -37,7 +37,7 @@ async function runContainer(
   const { record } = container;
   const launched = await launch(core, record, options);
   try {
-    await commitStart(core, container, launched);
+    await commitStart(core, container, { ...launched, consoleSize: options.consoleSize });
   } catch (error) {
     await launched.start.abort();
     record.network = undefined;
@@ -47,11 +47,17 @@ async function runContainer(
 }
 
 /** From here on the container proceeds even when the daemon is lost: the record says so before the monitor is told. */
-async function commitStart(core: Core, container: LiveContainer, { start, plan }: Launch): Promise<void> {
+async function commitStart(
+  core: Core,
+  container: LiveContainer,
+  { start, plan, consoleSize }: Launch & { readonly consoleSize: readonly [number, number] | undefined },
+): Promise<void> {
   const { record } = container;
   try {
     for (const attach of container.pendingAttachments) await attach(core.paths.monitorSocket(record.id));
     container.pendingAttachments.clear();
+    if (record.config.Tty && consoleSize)
+      await start.connection.resize({ rows: consoleSize[0], columns: consoleSize[1] });
     record.state.phase = "starting";
     record.state.pid = start.ready.pid;
     record.state.startTime = String(start.ready.startTime);

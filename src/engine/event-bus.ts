@@ -1,6 +1,7 @@
 import { EngineError } from "../common/index.ts";
 import type { EventMessage } from "../spec/index.ts";
 import type { Filters } from "./contract.ts";
+import { requireKnownFilters } from "./known-filters.ts";
 
 /** As in dockerd: what a client that asks with `since` can still see. */
 const keptEvents = 256;
@@ -35,6 +36,16 @@ export class EventBus {
     options: { since?: number; until?: number; filters: Filters },
     signal?: AbortSignal,
   ): AsyncGenerator<EventMessage> {
+    requireKnownFilters(options.filters, [
+      "type",
+      "event",
+      "container",
+      "volume",
+      "network",
+      "image",
+      "label",
+      "scope",
+    ]);
     const queue: EventMessage[] = [];
     let wake = (): void => {};
     const listener: Listener = (event) => {

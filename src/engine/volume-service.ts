@@ -7,6 +7,7 @@ import { bootId } from "../kernel/index.ts";
 import type { Volume } from "../spec/index.ts";
 import type { Filters, VolumeService } from "./contract.ts";
 import type { EventBus } from "./event-bus.ts";
+import { requireKnownFilters } from "./known-filters.ts";
 
 interface VolumeRow {
   name: string;
@@ -17,6 +18,7 @@ interface VolumeRow {
   claim: string;
 }
 
+const booleanValue = /^(0|1|t|f|true|false)$/i;
 const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$/;
 
 /** Named directories below `volumes/`; the row is written after the directory, and goes before it. */
@@ -48,6 +50,7 @@ export class LocalVolumes implements VolumeService {
   }
 
   async list(filters: Filters): Promise<Volume[]> {
+    requireKnownFilters(filters, ["name", "driver", "dangling", "label"], { dangling: booleanValue });
     const rows = this.#database.query<VolumeRow, []>("SELECT * FROM volumes ORDER BY name").all();
     return rows.filter((row) => this.#matches(row, filters)).map((row) => this.#toVolume(row));
   }
@@ -109,12 +112,15 @@ export class LocalVolumes implements VolumeService {
   }
 
   async prune(filters: Filters): Promise<{ deleted: string[]; spaceReclaimed: number }> {
+    requireKnownFilters(filters, ["all", "label"], { all: booleanValue });
+    const labels = new Map([...filters].filter(([name]) => name === "label"));
     const all = filters.get("all")?.some((value) => value === "true" || value === "1") ?? false;
     const rows = this.#database.query<VolumeRow, []>("SELECT * FROM volumes").all();
     const deleted: string[] = [];
     let spaceReclaimed = 0;
     for (const row of rows) {
       if ((!all && row.anonymous === 0) || this.#usersOf(row.name).length > 0) continue;
+      if (!this.#matches(row, labels)) continue;
       spaceReclaimed += await directorySize(this.directory(row.name));
       await this.remove(row.name, { force: true });
       deleted.push(row.name);

@@ -1,4 +1,10 @@
-export { availableCapabilities, capabilitiesOf, capabilityMask, defaultCapabilities } from "./capabilities.ts";
+export {
+  availableCapabilities,
+  capabilitiesOf,
+  capabilityMask,
+  defaultCapabilities,
+  resolveCapabilities,
+} from "./capabilities.ts";
 export { compileExecPlan, type ExecPlanContext } from "./compile-exec-plan.ts";
 export { compilePlan, type PlanOptions as PlanContext } from "./compile-plan.ts";
 export type { ExecSession, StartedProcess } from "./exec-session.ts";
@@ -11,6 +17,9 @@ export type { LogPosition, OutputEvent } from "./output-queue.ts";
 export { planFailure } from "./plan-failure.ts";
 export { readLog, type ReadLogOptions } from "./read-log.ts";
 export type { LogRecord } from "./log-line.ts";
+export { parseDeviceRule } from "./host-devices.ts";
+export { resolveRlimits } from "./rlimits.ts";
+export { parseSecurityOptions } from "./security-options.ts";
 export { resolveUser, type UserRequest } from "./resolve-user.ts";
 export type { RootView } from "./root-file.ts";
 export { compileSeccomp } from "./seccomp.ts";
