@@ -48,7 +48,14 @@ export class Containers implements ContainerService {
       if (status === "removing" || status === "dead")
         throw new EngineError("conflict", "container is marked for removal and cannot be started");
       const size = options.consoleSize ?? container.record.host.ConsoleSize;
-      await startContainer(this.core, container, size && size[0] > 0 ? { consoleSize: size } : {});
+      try {
+        await startContainer(this.core, container, size && size[0] > 0 ? { consoleSize: size } : {});
+      } catch (error) {
+        // Clients of `run --rm` wait for the removal, whatever became of the start.
+        if (container.record.host.AutoRemove)
+          await removeContainer(this.core, container, { force: false, volumes: true });
+        throw error;
+      }
     });
   }
 
