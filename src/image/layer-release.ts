@@ -10,8 +10,9 @@ export async function releaseLayers(services: ImageServices, chainIds: readonly 
   const removed: string[] = [];
   holds.letGo(chainIds);
   for (const chainId of chainIds) {
-    // Asked anew for each, since the removal before it was a wait.
-    if (!snapshots.layer(chainId) || table.chainIds().has(chainId) || holds.chainIds().has(chainId)) continue;
+    if (!snapshots.layer(chainId)) continue;
+    // Asked anew for each, since the removal before it was a wait. What is needed needs all that is below it.
+    if (table.chainIds().has(chainId) || holds.chainIds().has(chainId)) break;
     if (!(await removeUnneeded(services, chainId))) break;
     removed.push(chainId);
   }

@@ -46,7 +46,7 @@ export function matchesOutput(expected: readonly string[], actual: string): bool
     )
     .join("");
   const text = actual === "" || actual.endsWith("\n") ? actual : `${actual}\n`;
-  return new RegExp(`^${pattern}$`).test(text.replaceAll("\r\n", "\n"));
+  return new RegExp(`^${pattern}$`).test(text.replaceAll(/\r+\n/g, "\n"));
 }
 
 function escapePattern(text: string): string {

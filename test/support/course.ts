@@ -18,7 +18,7 @@ export interface CourseClient {
 /** Puts a program called `vitrine` below `folder` that is our client, or docker's. */
 export function courseClient(name: ClientName, engine: TestEngine, folder: string): CourseClient {
   writeProgram(join(folder, "bin-vitrine"), `exec ${vitrineCommand.join(" ")} "$@"`);
-  writeProgram(join(folder, "bin-docker"), `export DOCKER_BUILDKIT=0\nexec docker "$@"`);
+  writeProgram(join(folder, "bin-docker"), dockerScript);
   const temporary = join(folder, "tmp");
   mkdirSync(temporary);
   return {
@@ -36,9 +36,15 @@ export function courseClient(name: ClientName, engine: TestEngine, folder: strin
   };
 }
 
+/** The classic builder is what the engine has, and what newer docker clients say of it on stderr is theirs. */
+const dockerScript = `export DOCKER_BUILDKIT=0
+[ "$1" = build ] || exec docker "$@"
+set -o pipefail
+{ docker "$@" 2>&1 >&3 | sed '/^DEPRECATED/,/^$/d' >&2; } 3>&1`;
+
 function writeProgram(folder: string, script: string): void {
   mkdirSync(folder);
-  writeFileSync(join(folder, "vitrine"), `#!/bin/sh\n${script}\n`);
+  writeFileSync(join(folder, "vitrine"), `#!/bin/bash\n${script}\n`);
   chmodSync(join(folder, "vitrine"), 0o755);
 }
 

@@ -12,6 +12,8 @@ export function vitrineRoutes(engine: Engine): Routes {
       return json({ ops, script: explainScript(plan) });
     },
     "GET /vitrine/containers/:id/panorama": async (request) => json(await panorama(engine, request.parameter("id"))),
+    "GET /vitrine/images/{name:image}/layers": async (request) =>
+      json(await engine.images.layers(request.parameter("name"))),
     "POST /vitrine/explain": async (request) => {
       const { plan, ops } = await engine.containers.explain(await request.json(containerCreate));
       return json({ ops, script: explainScript(plan) });
