@@ -3,7 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { compileHelper } from "../../scripts/compile-helper.ts";
 import { planOpSet, planVersion } from "../../src/spec/index.ts";
-import { containerOps, makeBusyboxRoot, startMonitored } from "../support/monitored.ts";
+import { containerOps, eventually, makeBusyboxRoot, startMonitored } from "../support/monitored.ts";
 import { newScratch } from "../support/scratch.ts";
 
 test("the released helper is static, small, says its versions, and its monitor takes less than 0.5 MB", async () => {
@@ -23,7 +23,8 @@ test("the released helper is static, small, says its versions, and its monitor t
   const monitor = /PPid:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
   const proportional = () =>
     Number(/\nPss:\s+(\d+) kB/.exec(readFileSync(`/proc/${monitor}/smaps_rollup`, "utf8"))?.[1]);
-  expect(proportional()).toBeLessThan(512);
+  // It gives memory back just after it has told of the start.
+  await eventually("the monitor is small", () => proportional() < 512);
 }, 60_000);
 
 test("the helper knows every op that a plan can name, and no other", () => {
