@@ -7,9 +7,11 @@
 //   task.c       stdio of a process                 session.c  exec sessions; exec.c their helper
 //   log.c        the log file                       ending.c   the exit record and the farewell
 //   relay.c      relayed ports                      netns.c    network namespaces for the daemon
+//   init.c       PID 1 of containers with --init
 //   frames.c     frames and buffers                 base.c     text, numbers, files without stdio
 #include "base.h"
 #include "exec.h"
+#include "init.h"
 #include "monitor.h"
 #include "netns.h"
 
@@ -29,7 +31,9 @@ static const struct {
 };
 
 int main(int count, char **words) {
-  static const char usage[] = "usage: vitrine-helper monitor|exec|netns|version\n";
+  static const char usage[] = "usage: vitrine-helper monitor|exec|netns|version|-- PROGRAM...\n";
+  // `docker-init -- PROGRAM…`: how containers see it.
+  if (count > 2 && strcmp(words[1], "--") == 0) return init_main(words + 2);
   for (size_t number = 0; count == 2 && number < countof(modes); number++) {
     if (strcmp(modes[number].name, words[1]) == 0) return modes[number].run();
   }
