@@ -4,7 +4,7 @@ import { join } from "node:path";
 const root = join(import.meta.dir, "..");
 const bun = process.execPath;
 const checks: readonly (readonly [name: string, command: readonly string[]])[] = [
-  ["format", [bun, "fmt", "--check", "src", "test", "scripts", "bench", "examples"]],
+  ["format", [bun, "fmt", "--check", "src", "test/**/*.ts", "scripts", "bench", "examples/**/*.ts"]],
   [
     "lint",
     [

@@ -60,9 +60,7 @@ function matchesOne(
     case "id":
       return record.id.startsWith(value);
     case "name":
-      return (
-        new RegExp(escapeInvalid(value)).test(record.name) || new RegExp(escapeInvalid(value)).test(`/${record.name}`)
-      );
+      return namePattern(value).test(record.name) || namePattern(value).test(`/${record.name}`);
     case "status":
       return statusOf(record) === value;
     case "exited":
@@ -103,11 +101,10 @@ function matchesOne(
 }
 
 /** People write `name=a+b` too; a pattern that is no regular expression is taken as it stands. */
-function escapeInvalid(pattern: string): string {
+function namePattern(text: string): RegExp {
   try {
-    new RegExp(pattern);
-    return pattern;
+    return new RegExp(text);
   } catch {
-    return pattern.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+    return new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
   }
 }

@@ -15,6 +15,10 @@ export class EventBus {
   readonly #past: EventMessage[] = [];
   readonly #listeners = new Set<Listener>();
 
+  get listenerCount(): number {
+    return this.#listeners.size;
+  }
+
   publish(type: string, action: string, actor: { id: string; attributes?: Readonly<Record<string, string>> }): void {
     const now = Date.now();
     const event: EventMessage = {

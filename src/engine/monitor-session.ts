@@ -45,6 +45,7 @@ async function connectInput(socketPath: string): Promise<MonitorConnection> {
 /** A client that sends input alone stays until the container ends. */
 async function* untilClosed(connection: MonitorConnection | undefined): AsyncGenerator<OutputChunk> {
   await connection?.closed;
+  yield* [];
 }
 
 /** Bytes as they are printed; when the client is too slow for that, from the log until it has caught up. */

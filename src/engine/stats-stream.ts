@@ -18,13 +18,13 @@ export async function* statsStream(
     previous = sample(core, container);
     if (previous) await delay(intervalMs, undefined, signal ? { signal } : {}).catch(() => {});
   }
-  while (!signal?.aborted) {
+  for (;;) {
     const current = sample(core, container);
     yield toStats(container, current, previous);
     if (!options.stream) return;
     previous = current;
     await delay(intervalMs, undefined, signal ? { signal } : {}).catch(() => {});
-    if (!core.store.all().includes(container.record)) return;
+    if (signal?.aborted || !core.store.all().includes(container.record)) return;
   }
 }
 

@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, hostname, release, totalmem } from "node:os";
+import { join } from "node:path";
 import type { EventMessage } from "../spec/index.ts";
 import { mountPoints, statusOf, summaryView } from "./container-views.ts";
 import type { Filters, SystemService } from "./contract.ts";
@@ -15,67 +16,75 @@ export class EngineSystem implements SystemService {
   constructor(private readonly core: Core) {}
 
   async info(): Promise<Record<string, unknown>> {
-    const { core } = this;
-    const states = core.store.all().map(statusOf);
-    const count = (...wanted: string[]): number => states.filter((state) => wanted.includes(state)).length;
-    const { version } = core.cgroups.support;
-    const controllers = core.cgroups.support.controllers;
     return {
-      ID: core.options.instance,
+      ...this.#counts(),
+      ...this.#limits(),
+      ...machineFacts(),
+      ...this.#engineFacts(),
+      Warnings: await this.#warnings(),
+    };
+  }
+
+  #counts(): Record<string, unknown> {
+    const { store, images } = this.core;
+    const states = store.all().map(statusOf);
+    const count = (...wanted: string[]): number => states.filter((state) => wanted.includes(state)).length;
+    return {
       Containers: states.length,
       ContainersRunning: count("running"),
       ContainersPaused: count("paused"),
       ContainersStopped: states.length - count("running", "paused"),
-      Images: core.images
-        .list()
-        .filter((image) => image.repoTags.length > 0 || core.images.children(image.id).length === 0).length,
+      Images: images.list().filter((image) => image.repoTags.length > 0 || images.children(image.id).length === 0)
+        .length,
+    };
+  }
+
+  /** What the kernel's control groups can limit. */
+  #limits(): Record<string, unknown> {
+    const { version, controllers, swapAccounting } = this.core.cgroups.support;
+    const can = (name: string): boolean => controllers.includes(name);
+    return {
+      MemoryLimit: can("memory"),
+      SwapLimit: swapAccounting,
+      CpuCfsPeriod: can("cpu"),
+      CpuCfsQuota: can("cpu"),
+      CPUShares: can("cpu"),
+      CPUSet: can("cpuset"),
+      PidsLimit: can("pids"),
+      OomKillDisable: version !== "v2",
+      CgroupDriver: "cgroupfs",
+      CgroupVersion: version === "v2" ? "2" : "1",
+      SecurityOptions: ["name=seccomp,profile=builtin", ...(version === "v2" ? ["name=cgroupns"] : [])],
+    };
+  }
+
+  #engineFacts(): Record<string, unknown> {
+    const { core } = this;
+    const ours = { ID: engineVersion, Expected: engineVersion };
+    const runtime = { path: core.options.helperPath };
+    return {
+      ID: engineId(join(core.paths.root, "engine-id")),
       Driver: core.snapshots.name,
       DriverStatus: core.snapshots.status(),
-      SystemStatus: null,
       Plugins: {
         Volume: ["local"],
         Network: ["bridge", "host", "null"],
         Authorization: null,
         Log: ["json-file", "local", "none"],
       },
-      MemoryLimit: controllers.includes("memory"),
-      SwapLimit: core.cgroups.support.swapAccounting,
-      CpuCfsPeriod: controllers.includes("cpu"),
-      CpuCfsQuota: controllers.includes("cpu"),
-      CPUShares: controllers.includes("cpu"),
-      CPUSet: controllers.includes("cpuset"),
-      PidsLimit: controllers.includes("pids"),
-      OomKillDisable: version !== "v2",
-      IPv4Forwarding: readText("/proc/sys/net/ipv4/ip_forward") === "1",
-      BridgeNfIptables: readText("/proc/sys/net/bridge/bridge-nf-call-iptables") === "1",
-      BridgeNfIp6tables: readText("/proc/sys/net/bridge/bridge-nf-call-ip6tables") === "1",
       Debug: core.options.debug,
-      NFd: countDescriptors(),
-      NGoroutines: 0,
-      SystemTime: new Date().toISOString(),
+      NFd: readdirSync("/proc/self/fd").length,
+      // Docker counts goroutines here: what stands for them is threads.
+      NGoroutines: readdirSync("/proc/self/task").length,
+      NEventsListener: core.events.listenerCount,
       LoggingDriver: "json-file",
-      CgroupDriver: "cgroupfs",
-      CgroupVersion: version === "v2" ? "2" : "1",
-      NEventsListener: 0,
-      KernelVersion: release(),
-      OperatingSystem: operatingSystem(),
-      OSVersion: osRelease("VERSION_ID"),
-      OSType: "linux",
-      Architecture: machineNames[process.arch] ?? process.arch,
       IndexServerAddress: "",
       RegistryConfig: { InsecureRegistryCIDRs: ["127.0.0.0/8"], IndexConfigs: {}, Mirrors: [] },
-      NCPU: cpus().length,
-      MemTotal: totalmem(),
-      GenericResources: null,
       DockerRootDir: core.paths.root,
-      HttpProxy: "",
-      HttpsProxy: "",
-      NoProxy: "",
-      Name: hostname(),
       Labels: core.options.labels,
       ExperimentalBuild: false,
       ServerVersion: engineVersion,
-      Runtimes: { vitrine: { path: core.options.helperPath }, runc: { path: core.options.helperPath } },
+      Runtimes: { vitrine: runtime, runc: runtime },
       DefaultRuntime: "vitrine",
       Swarm: {
         NodeID: "",
@@ -86,13 +95,11 @@ export class EngineSystem implements SystemService {
         RemoteManagers: null,
       },
       LiveRestoreEnabled: true,
-      Isolation: "",
       InitBinary: "vitrine-helper",
-      ContainerdCommit: { ID: engineVersion, Expected: engineVersion },
-      RuncCommit: { ID: engineVersion, Expected: engineVersion },
-      InitCommit: { ID: engineVersion, Expected: engineVersion },
-      SecurityOptions: ["name=seccomp,profile=builtin", ...(version === "v2" ? ["name=cgroupns"] : [])],
-      Warnings: await this.#warnings(),
+      // One program stands for Docker's three, so they have its version.
+      ContainerdCommit: ours,
+      RuncCommit: ours,
+      InitCommit: ours,
     };
   }
 
@@ -155,6 +162,36 @@ export class EngineSystem implements SystemService {
   }
 }
 
+function machineFacts(): Record<string, unknown> {
+  const isOn = (path: string): boolean => readText(path) === "1";
+  return {
+    IPv4Forwarding: isOn("/proc/sys/net/ipv4/ip_forward"),
+    BridgeNfIptables: isOn("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+    BridgeNfIp6tables: isOn("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
+    SystemTime: new Date().toISOString(),
+    KernelVersion: release(),
+    OperatingSystem: osRelease("PRETTY_NAME") || "Linux",
+    OSVersion: osRelease("VERSION_ID"),
+    OSType: "linux",
+    Architecture: machineNames[process.arch] ?? process.arch,
+    NCPU: cpus().length,
+    MemTotal: totalmem(),
+    HttpProxy: process.env.HTTP_PROXY ?? "",
+    HttpsProxy: process.env.HTTPS_PROXY ?? "",
+    NoProxy: process.env.NO_PROXY ?? "",
+    Name: hostname(),
+  };
+}
+
+/** Made once for a root, as Docker does: an id that stays when the machine is renamed. */
+function engineId(path: string): string {
+  const present = readText(path);
+  if (present) return present;
+  const id = crypto.randomUUID();
+  writeFileSync(path, `${id}\n`, { mode: 0o600 });
+  return id;
+}
+
 function readText(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8").trim();
@@ -168,12 +205,4 @@ function osRelease(key: string): string {
     ?.split("\n")
     .find((one) => one.startsWith(`${key}=`));
   return line?.slice(key.length + 1).replace(/^"|"$/g, "") ?? "";
-}
-
-function operatingSystem(): string {
-  return osRelease("PRETTY_NAME") || "Linux";
-}
-
-function countDescriptors(): number {
-  return readdirSync("/proc/self/fd").length;
 }

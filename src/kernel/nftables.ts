@@ -298,7 +298,8 @@ function encodeComment(comment: string): Buffer {
 }
 
 function decodeComment(data: Buffer | undefined): string {
-  for (let offset = 0; data && offset + 2 <= data.length; offset += 2 + (data[offset + 1] ?? 0)) {
+  if (!data) return "";
+  for (let offset = 0; offset + 2 <= data.length; offset += 2 + (data[offset + 1] ?? 0)) {
     if (data[offset] !== commentType) continue;
     return readText(data.subarray(offset + 2, offset + 2 + (data[offset + 1] ?? 0)));
   }

@@ -23,7 +23,7 @@ export function isLegacyFilterInUse(): boolean {
 /** What `iptables-legacy -S` says about forwarding. Exported for tests. */
 export function readLegacyRules(listing: string): { drops: boolean; chain: string } {
   const lines = listing.split("\n");
-  const forward = lines.filter((line) => /^-A FORWARD /.test(line));
+  const forward = lines.filter((line) => line.startsWith("-A FORWARD "));
   const unconditional = forward.map((line) => /^-A FORWARD -j (ACCEPT|DROP|REJECT)\b/.exec(line)?.[1]).find(Boolean);
   const policy = /^-P FORWARD DROP/m.test(listing) ? "DROP" : "ACCEPT";
   const admin = lines.includes("-N DOCKER-USER") && forward.some((line) => line === "-A FORWARD -j DOCKER-USER");
