@@ -45,7 +45,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     usersOf: (name) => usersOfVolume({ store }, name),
   });
   const content = new ContentStore({ paths, db: database.durable });
-  const snapshots = createOverlay2({ paths, db: database.durable });
+  const snapshots = createOverlay2({ paths, db: database.durable, runState: database.runState });
   const images = new ImageStore({ paths, db: database.durable, content, snapshots, bunPath: options.bunPath });
   const networks = new NetworkService({
     paths,

@@ -16,11 +16,18 @@ import { SnapshotRecords, type SnapshotRecord } from "./records.ts";
 import type { Change, Layer, Snapshotter } from "./snapshotter.ts";
 import { Trash } from "./trash.ts";
 
+interface Overlay2Options {
+  readonly paths: Paths;
+  readonly db: Database;
+  /** For records of active snapshots: a connection to the same file that may lose its last words in a power cut. Absent: `db`. */
+  readonly runState?: Database;
+}
+
 /**
  * Snapshots by the kernel's overlay file system, with Docker's names on disk: `<root>/overlay2/<id>/{diff,link,lower,work,merged}`.
  * Sweeps what an earlier run left unrecorded. One a root at a time.
  */
-export function createOverlay2(options: { paths: Paths; db: Database }): Snapshotter & { settled(): Promise<void> } {
+export function createOverlay2(options: Overlay2Options): Snapshotter & { settled(): Promise<void> } {
   return new Overlay2(options);
 }
 
@@ -32,8 +39,8 @@ class Overlay2 implements Snapshotter {
   /** Layers on their way, by chainID, so that two pulls of one image unpack it once. */
   readonly #applying = new Map<string, Promise<Layer>>();
 
-  constructor(options: { paths: Paths; db: Database }) {
-    this.#records = new SnapshotRecords(options.db);
+  constructor(options: Overlay2Options) {
+    this.#records = new SnapshotRecords(options.db, options.runState ?? options.db);
     this.#layout = new Overlay2Layout(options.paths.overlay2);
     this.#trash = new Trash(options.paths.trash);
     this.#sweep();

@@ -26,9 +26,12 @@ interface SnapshotRow {
 /** The tables of this room. A directory that no record names is rubbish. */
 export class SnapshotRecords {
   readonly #db: Database;
+  readonly #runState: Database;
 
-  constructor(db: Database) {
+  /** `runState`: another connection to the same file, which need not wait for the disk; a snapshot is as lasting as its container. */
+  constructor(db: Database, runState: Database) {
     this.#db = db;
+    this.#runState = runState;
     db.run(
       `CREATE TABLE IF NOT EXISTS layers (
          chain_id TEXT PRIMARY KEY, diff_id TEXT NOT NULL, parent TEXT REFERENCES layers (chain_id),
@@ -76,7 +79,7 @@ export class SnapshotRecords {
         layer.sizeBytes,
         layer.createdAt,
       ]);
-      if (instead !== undefined) this.removeSnapshot(instead);
+      if (instead !== undefined) deleteSnapshot(this.#db, instead);
     })();
   }
 
@@ -108,7 +111,7 @@ export class SnapshotRecords {
   }
 
   addSnapshot(record: SnapshotRecord): void {
-    this.#db.run("INSERT INTO snapshots VALUES (?, ?, ?, ?)", [
+    this.#runState.run("INSERT INTO snapshots VALUES (?, ?, ?, ?)", [
       record.key,
       record.parent ?? null,
       record.init ? 1 : 0,
@@ -117,8 +120,13 @@ export class SnapshotRecords {
   }
 
   removeSnapshot(key: string): void {
-    this.#db.run("DELETE FROM snapshots WHERE key = ?", [key]);
+    deleteSnapshot(this.#runState, key);
   }
+}
+
+/** In a transaction only on its own connection: another one would wait for its end. */
+function deleteSnapshot(db: Database, key: string): void {
+  db.run("DELETE FROM snapshots WHERE key = ?", [key]);
 }
 
 function toLayer(row: LayerRow): Layer {

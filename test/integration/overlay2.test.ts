@@ -34,7 +34,8 @@ function newPlace(): Place {
   db.run("PRAGMA journal_mode = WAL");
   db.run("PRAGMA synchronous = NORMAL");
   db.run("PRAGMA foreign_keys = ON");
-  const restart = (): Overlay2 => createOverlay2({ paths, db });
+  const runState = new Database(paths.database);
+  const restart = (): Overlay2 => createOverlay2({ paths, db, runState });
   const snapshots = restart();
   return {
     paths,
