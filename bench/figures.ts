@@ -23,6 +23,9 @@ export function median(samples: readonly number[]): number {
   return percentile(samples, 0.5);
 }
 
+/** What one leaves behind for the kernel and for its background work must not be counted against the next. */
+const settleMs = 100;
+
 /** Times each contestant in turn, round by round, so that what else the machine does meets all of them alike. */
 export async function interleaved(
   contestants: Readonly<Record<string, () => Promise<unknown>>>,
@@ -31,6 +34,7 @@ export async function interleaved(
   const samples = new Map(Object.keys(contestants).map((name) => [name, [] as number[]]));
   for (let round = -(options.warmUps ?? 2); round < options.rounds; round++) {
     for (const [name, work] of Object.entries(contestants)) {
+      await Bun.sleep(settleMs);
       const begin = performance.now();
       await work();
       if (round >= 0) samples.get(name)?.push(performance.now() - begin);

@@ -24,7 +24,7 @@ export async function setStage(): Promise<Stage> {
     const scratch = cleanUp.use(newScratch("vb-"));
     cleanUp.defer(() => unmountBelow(scratch.path));
     const engine = cleanUp.use(await startTestEngine());
-    await must(engine.api("POST", `/vitrine/images/from-host?reference=${image}&program=busybox`));
+    await engine.must("image", "from-host", image, "busybox");
     const archive = join(scratch.path, "bench.tar");
     await docker(engine.socket, "save", "-o", archive, image);
     const dockerd = await startDockerd();
