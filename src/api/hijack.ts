@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { DetachWatcher } from "./detach-keys.ts";
 import type { ApiReply } from "./reply.ts";
 import { frame, multiplexedStreamType, rawStreamType } from "./multiplex.ts";
 
@@ -22,16 +23,17 @@ export async function hijack(
   const aborted = new Promise<"gone">((resolve) =>
     options.signal.addEventListener("abort", () => resolve("gone"), { once: true }),
   );
-  if (reply.readsInput) feedInput(socket, session);
+  const left = Promise.withResolvers<"gone">();
+  if (reply.readsInput) feedInput(socket, reply, () => left.resolve("gone"));
   else socket.resume();
   const iterator = session.output[Symbol.asyncIterator]();
   for (;;) {
-    const next = await Promise.race([iterator.next(), aborted]);
+    const next = await Promise.race([iterator.next(), aborted, left.promise]);
     if (next === "gone") break;
     if (next.done) break;
     if (!socket.write(session.tty ? next.value.data : frame(next.value))) {
       const drained = new Promise<void>((resolve) => socket.once("drain", () => resolve()));
-      if ((await Promise.race([drained, aborted])) === "gone") break;
+      if ((await Promise.race([drained, aborted, left.promise])) === "gone") break;
     }
   }
   void Promise.resolve(iterator.return?.()).catch(() => {});
@@ -41,13 +43,23 @@ export async function hijack(
   setTimeout(() => socket.destroy(), clientFarewellMs).unref();
 }
 
-function feedInput(socket: Socket, session: Extract<ApiReply, { kind: "hijack" }>["session"]): void {
+function feedInput(
+  socket: Socket,
+  { session, detachKeys }: Extract<ApiReply, { kind: "hijack" }>,
+  leave: () => void,
+): void {
+  // As in dockerd, only who types can leave by keys: in a pipe they are bytes like any other.
+  const watcher = session.tty ? new DetachWatcher(detachKeys) : undefined;
   socket.on("data", (data: Buffer) => {
     socket.pause();
-    void session.write(data).then(
-      () => socket.resume(),
-      () => socket.resume(),
-    );
+    const { pass, detached } = watcher?.take(data) ?? { pass: data, detached: false };
+    void session
+      .write(pass)
+      .catch(() => {})
+      .then(() => {
+        if (detached) leave();
+        socket.resume();
+      });
   });
   socket.on("end", () => session.closeInput());
 }

@@ -23,7 +23,13 @@ export type ApiReply =
       readonly eager?: boolean;
       readonly headers?: Readonly<Record<string, string>>;
     }
-  | { readonly kind: "hijack"; readonly session: StdioSession; readonly readsInput: boolean };
+  | {
+      readonly kind: "hijack";
+      readonly session: StdioSession;
+      readonly readsInput: boolean;
+      /** Bytes by which a client at a terminal leaves it. */
+      readonly detachKeys: readonly number[];
+    };
 
 export function json(body: unknown, status = 200): ApiReply {
   return { kind: "json", status, body };

@@ -1,9 +1,10 @@
 import { EngineError } from "../common/index.ts";
-import { MonitorConnection, readLog, type LogPosition } from "../runtime/index.ts";
+import { MonitorConnection, readLog } from "../runtime/index.ts";
 import { logPath } from "./container-spec.ts";
 import type { AttachOptions, LogOptions, OutputChunk, StdioSession } from "./contract.ts";
 import type { Core } from "./core.ts";
 import type { LiveContainer } from "./live-container.ts";
+import { LogTrail } from "./log-trail.ts";
 import { openMonitorSession, type MonitorSession } from "./monitor-session.ts";
 
 /** Connects a client to a container's stdio; to one that does not run, at its next start, before it prints anything. */
@@ -32,11 +33,11 @@ function logReader(
   core: Core,
   container: LiveContainer,
   streams: { stdout: boolean; stderr: boolean },
-): Pick<Parameters<typeof openMonitorSession>[1], "readLog"> {
+): Pick<Parameters<typeof openMonitorSession>[1], "log"> {
   const path = logPath(core, container.record);
   if (path === undefined) return {};
   const { stdout, stderr } = streams;
-  return { readLog: (from, to) => readLog(path, { from, ...(to ? { to } : {}), stdout, stderr }) };
+  return { log: { trail: new LogTrail(path), read: (from, to) => readLog(path, { from, to, stdout, stderr }) } };
 }
 
 function replayOnly(core: Core, container: LiveContainer, options: AttachOptions): StdioSession {
@@ -149,32 +150,71 @@ async function* followLog(
 ): AsyncGenerator<OutputChunk> {
   const { path, stdout, stderr, until } = options;
   const range = { stdout, stderr, ...(until === undefined ? {} : { until }) };
-  let connection = await MonitorConnection.connect(socketPath);
-  const stop = (): void => connection.close();
+  // Questions have a connection of their own: on the live one, answers would wait behind output that nobody has taken yet.
+  const control = await MonitorConnection.connect(socketPath).catch(() => undefined);
+  if (!control) return yield* readLog(path, options);
+  const trail = new LogTrail(path);
+  const live = new LiveSignal(socketPath);
+  const stop = (): void => live.close();
   options.signal?.addEventListener("abort", stop);
   try {
-    let position = await connection.attach({ stdout: true, stderr: true });
+    await trail.anchor(control);
+    await live.open();
+    let position = await control.logSync();
     yield* readLog(path, { ...options, to: position });
-    for (;;) {
-      let lagging = false;
-      for await (const event of connection.output) {
-        const now: LogPosition | undefined = await connection.logSync().catch(() => undefined);
-        if (!now) break;
-        yield* readLog(path, { ...range, from: position, to: now });
-        position = now;
-        lagging = event.kind === "lagging";
-        if (lagging) break;
-      }
-      if (options.signal?.aborted) return;
-      connection.close();
-      const next = lagging ? await MonitorConnection.connect(socketPath).catch(() => undefined) : undefined;
-      if (!next) break;
-      connection = next;
-      await connection.attach({ stdout: true, stderr: true });
+    for await (const _more of live) {
+      const now = await control.logSync().catch(() => undefined);
+      if (!now) break;
+      yield* readLog(path, { ...range, from: position, to: now });
+      position = now;
     }
-    yield* readLog(path, { ...range, from: position });
+    if (options.signal?.aborted) return;
+    const end = trail.end();
+    if (end) yield* readLog(path, { ...range, from: position, to: end });
+  } catch (error) {
+    // The monitor went between two questions: nothing was read yet.
+    if (error instanceof EngineError && error.code === "unavailable") return yield* readLog(path, options);
+    throw error;
   } finally {
     options.signal?.removeEventListener("abort", stop);
-    connection.close();
+    live.close();
+    control.close();
+  }
+}
+
+/** Yields whenever a container may have printed more, until it has ended. */
+class LiveSignal implements AsyncIterable<void> {
+  #connection: MonitorConnection | undefined;
+  #closed = false;
+
+  constructor(private readonly socketPath: string) {}
+
+  async open(): Promise<void> {
+    const connection = await MonitorConnection.connect(this.socketPath);
+    this.#connection = connection;
+    if (this.#closed) connection.close();
+    await connection.attach({ stdout: true, stderr: true });
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<void> {
+    while (this.#connection && !this.#closed) {
+      let lagging = false;
+      for await (const event of this.#connection.output) {
+        lagging = event.kind === "lagging";
+        // A monitor that finds its client too slow sends it nothing more: come anew before looking.
+        if (lagging) break;
+        yield;
+      }
+      if (!lagging) return;
+      this.#connection.close();
+      this.#connection = undefined;
+      await this.open().catch(() => undefined);
+      yield;
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#connection?.close();
   }
 }

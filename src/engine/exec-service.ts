@@ -173,7 +173,7 @@ export class Execs implements ExecService {
       OpenStdout: request.AttachStdout ?? false,
       CanRemove: state === "ended",
       ContainerID: container.record.id,
-      DetachKeys: "",
+      DetachKeys: request.DetachKeys ?? "",
       Pid: pid,
     };
   }

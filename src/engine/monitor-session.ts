@@ -1,5 +1,6 @@
 import { MonitorConnection, type LogPosition } from "../runtime/index.ts";
 import type { OutputChunk, StdioSession } from "./contract.ts";
+import type { LogTrail } from "./log-trail.ts";
 
 export interface MonitorSessionOptions {
   readonly stdin: boolean;
@@ -7,7 +8,10 @@ export interface MonitorSessionOptions {
   readonly stderr: boolean;
   readonly tty: boolean;
   /** What the log holds between two positions, for a client that fell behind. Without it, the container waits for its reader. */
-  readonly readLog?: (from: LogPosition, to: LogPosition | undefined) => AsyncIterable<OutputChunk>;
+  readonly log?: {
+    readonly trail: LogTrail;
+    readonly read: (from: LogPosition, to: LogPosition) => AsyncIterable<OutputChunk>;
+  };
 }
 
 export interface MonitorSession extends StdioSession {
@@ -61,6 +65,7 @@ class LiveOutput implements AsyncIterable<OutputChunk> {
   /** Undefined once the monitor is gone. */
   async attach(): Promise<LogPosition | undefined> {
     const connection = await MonitorConnection.connect(this.socketPath);
+    await this.options.log?.trail.anchor(connection);
     const position = await connection.attach({ stdout: this.options.stdout, stderr: this.options.stderr });
     this.#connection = connection;
     if (this.#closed) connection.close();
@@ -70,10 +75,12 @@ class LiveOutput implements AsyncIterable<OutputChunk> {
   async *[Symbol.asyncIterator](): AsyncGenerator<OutputChunk> {
     for (;;) {
       const lag = yield* this.#live();
-      if (!lag || !this.options.readLog || this.#closed) return;
+      const { log } = this.options;
+      if (!lag || !log || this.#closed) return;
       this.#connection?.close();
       const caughtUp = await this.attach().catch(() => undefined);
-      yield* this.options.readLog(lag, caughtUp);
+      const to = caughtUp ?? log.trail.end();
+      if (to) yield* log.read(lag, to);
       if (!caughtUp) return;
     }
   }

@@ -1,5 +1,6 @@
 import { EngineError } from "../../common/index.ts";
 import type { Engine, OutputChunk } from "../../engine/index.ts";
+import { parseDetachKeys } from "../detach-keys.ts";
 import { frame, multiplexedStreamType, rawStreamType } from "../multiplex.ts";
 import { empty, json, eagerStream, type ApiReply } from "../reply.ts";
 import type { ApiRequest } from "../request.ts";
@@ -16,7 +17,9 @@ export function containerIoRoutes(engine: Engine): Routes {
       return empty(200);
     },
     "POST /containers/:id/exec": async (request) => {
-      const id = await engine.execs.create(request.parameter("id"), await request.json(execCreate));
+      const body = await request.json(execCreate);
+      parseDetachKeys(body.DetachKeys || undefined);
+      const id = await engine.execs.create(request.parameter("id"), body);
       return json({ Id: id }, 201);
     },
     "POST /exec/:id/start": async (request) => startExec(engine, request),
@@ -38,6 +41,7 @@ function windowSize(request: ApiRequest): { rows: number; columns: number } {
 }
 
 async function attach(engine: Engine, request: ApiRequest): Promise<ApiReply> {
+  const detachKeys = parseDetachKeys(request.text("detachKeys"));
   const session = await engine.containers.attach(request.parameter("id"), {
     stdin: request.flag("stdin"),
     stdout: request.flag("stdout"),
@@ -45,7 +49,7 @@ async function attach(engine: Engine, request: ApiRequest): Promise<ApiReply> {
     logs: request.flag("logs"),
     stream: request.flag("stream"),
   });
-  return { kind: "hijack", session, readsInput: request.flag("stdin") && request.flag("stream") };
+  return { kind: "hijack", session, readsInput: request.flag("stdin") && request.flag("stream"), detachKeys };
 }
 
 async function startExec(engine: Engine, request: ApiRequest): Promise<ApiReply> {
@@ -55,7 +59,8 @@ async function startExec(engine: Engine, request: ApiRequest): Promise<ApiReply>
     detach: body.Detach === true,
     ...(size ? { consoleSize: size } : {}),
   });
-  return session ? { kind: "hijack", session, readsInput: true } : empty(200);
+  const detachKeys = parseDetachKeys((await engine.execs.inspect(request.parameter("id"))).DetachKeys || undefined);
+  return session ? { kind: "hijack", session, readsInput: true, detachKeys } : empty(200);
 }
 
 async function logs(engine: Engine, request: ApiRequest): Promise<ApiReply> {
