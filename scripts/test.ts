@@ -21,10 +21,13 @@ const report = join(scratch, "report.xml");
 const paths = (named.length > 0 ? named : folders)
   .filter((path) => existsSync(join(root, path)))
   .map((path) => `./${path}`);
-const run = Bun.spawn([process.execPath, "test", "--reporter=junit", `--reporter-outfile=${report}`, ...paths], {
-  cwd: root,
-  stdio: ["ignore", "inherit", "inherit"],
-});
+const run = Bun.spawn(
+  [process.execPath, "test", "--timeout=30000", "--reporter=junit", `--reporter-outfile=${report}`, ...paths],
+  {
+    cwd: root,
+    stdio: ["ignore", "inherit", "inherit"],
+  },
+);
 const status = await run.exited;
 const counts = readCounts(report);
 rmSync(scratch, { recursive: true, force: true });

@@ -146,6 +146,10 @@ describe.each(["vitrine", "docker"] as const)("with %s", (client) => {
     await must("kill", name("renamed"));
     expect(await waiting).toBe("137");
     await must("start", name("renamed"));
+    // Before its handler is there, PID 1 would not see the signal.
+    const listening = async (): Promise<boolean> =>
+      (await run("logs", "--tail", "1", "--since", "2s", name("renamed"))).stdout.includes("Listening");
+    await waitFor("the program to listen again", listening);
     await must("stop", name("renamed"));
     expect(await must("inspect", "--format", "{{.State.Status}}", name("renamed"))).toBe("exited");
     await must("rm", name("renamed"));
