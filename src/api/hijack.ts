@@ -50,16 +50,18 @@ function feedInput(
 ): void {
   // As in dockerd, only who types can leave by keys: in a pipe they are bytes like any other.
   const watcher = session.tty ? new DetachWatcher(detachKeys) : undefined;
+  // One after the other: data, and the end above all, can come while an earlier piece is still being written.
+  let turn: Promise<void> = Promise.resolve();
   socket.on("data", (data: Buffer) => {
     socket.pause();
     const { pass, detached } = watcher?.take(data) ?? { pass: data, detached: false };
-    void session
-      .write(pass)
+    turn = turn
+      .then(() => session.write(pass))
       .catch(() => {})
       .then(() => {
         if (detached) leave();
         socket.resume();
       });
   });
-  socket.on("end", () => session.closeInput());
+  socket.on("end", () => void turn.then(() => session.closeInput()));
 }
