@@ -92,7 +92,7 @@ function matchesOne(
     case "since":
       return Date.parse(record.createdAt) > Date.parse(context.lookup(value).createdAt);
     case "health":
-      return value === "none";
+      return value === (record.state.health?.Status ?? "none");
     case "is-task":
       return value === "false" || value === "0";
     default:

@@ -2,6 +2,7 @@ import type {
   ContainerConfig,
   EndpointConfig,
   EndpointSettings,
+  HealthState,
   HostConfig,
   MountPoint,
   PortBinding,
@@ -34,6 +35,8 @@ export interface RunState {
   finishedAt: string;
   /** A person stopped it: `unless-stopped` and `always` leave it alone until it is started again. */
   stoppedByUser: boolean;
+  /** Since the first start of a container with a health check. */
+  health?: HealthState;
   /** In phase "removing": anonymous volumes go too. */
   removingVolumes?: boolean;
 }

@@ -1,5 +1,11 @@
 import { EngineError } from "../common/index.ts";
-import type { ContainerConfig, ContainerCreateRequest, HostConfig, ImageRunConfig } from "../spec/index.ts";
+import type {
+  ContainerConfig,
+  ContainerCreateRequest,
+  HealthConfig,
+  HostConfig,
+  ImageRunConfig,
+} from "../spec/index.ts";
 import { checkRequest } from "./check-request.ts";
 
 const minimumMemoryBytes = 6 * 1024 * 1024;
@@ -31,8 +37,42 @@ export function mergeConfig(request: ContainerConfig, image: ImageRunConfig): Co
     Labels: { ...image.Labels, ...request.Labels },
     ...(request.StopSignal || image.StopSignal ? { StopSignal: request.StopSignal || image.StopSignal || "" } : {}),
     ...(image.Shell && !request.Shell ? { Shell: image.Shell } : {}),
-    ...(image.Healthcheck && !request.Healthcheck ? { Healthcheck: image.Healthcheck } : {}),
+    ...mergeHealthcheck(request.Healthcheck, image.Healthcheck),
   };
+}
+
+/** Each member for itself: a request may change the interval of the image's check. */
+function mergeHealthcheck(
+  request: HealthConfig | null | undefined,
+  image: HealthConfig | undefined,
+): { Healthcheck?: HealthConfig } {
+  if (!request) return image ? { Healthcheck: image } : {};
+  const Healthcheck: HealthConfig = { ...request };
+  if (!request.Test?.length && image?.Test) Healthcheck.Test = image.Test;
+  for (const name of [...healthDurations, "Retries"] as const) {
+    const value = request[name] || image?.[name];
+    if (value) Healthcheck[name] = value;
+  }
+  return { Healthcheck };
+}
+
+const healthDurations = ["Interval", "Timeout", "StartPeriod", "StartInterval"] as const;
+const healthTests = ["NONE", "CMD", "CMD-SHELL"];
+
+/** Docker's words; it runs no check of a kind that it does not know, which is refused here. */
+function validateHealthcheck(health: HealthConfig | null | undefined): void {
+  for (const name of healthDurations) {
+    const duration = health?.[name] ?? 0;
+    if (duration !== 0 && duration < 1e6)
+      throw new EngineError("invalidArgument", `${name} in Healthcheck cannot be less than 1ms`);
+  }
+  if ((health?.Retries ?? 0) < 0) throw new EngineError("invalidArgument", "Retries in Healthcheck cannot be negative");
+  const [kind] = health?.Test ?? [];
+  if (kind !== undefined && !healthTests.includes(kind))
+    throw new EngineError(
+      "invalidArgument",
+      `Unknown healthcheck type "${kind}": it is one of ${healthTests.join(", ")}`,
+    );
 }
 
 /** HostConfig with Docker's defaults where the request is silent. */
@@ -63,6 +103,7 @@ export function validateRequest(request: ContainerCreateRequest): string[] {
   const host = request.HostConfig ?? {};
   validateResources(host);
   refuseUnbuilt(request);
+  validateHealthcheck(request.Healthcheck);
   checkRequest(request);
   if (host.AutoRemove && host.RestartPolicy?.Name && host.RestartPolicy.Name !== "no") {
     throw new EngineError("invalidArgument", "can't create 'AutoRemove' container with restart policy");
@@ -156,7 +197,6 @@ function refuseUnbuilt(request: ContainerCreateRequest): void {
     ],
     [`HostConfig.Isolation "${host.Isolation}"`, Boolean(host.Isolation) && host.Isolation !== "default"],
     ["HostConfig.DeviceRequests (--gpus)", filled((host as { DeviceRequests?: unknown[] | null }).DeviceRequests)],
-    ["Healthcheck (--health-cmd)", filled(request.Healthcheck?.Test) && request.Healthcheck?.Test?.[0] !== "NONE"],
     ["HostConfig.Annotations (--annotation)", Object.keys(host.Annotations ?? {}).length > 0],
     ["NetworkDisabled", request.NetworkDisabled === true],
     ...unbuiltResources.map(([name, flag]): [string, boolean] => {

@@ -32,7 +32,7 @@ export function statusText(record: ContainerRecord, now = Date.now()): string {
   const since = (time: string): string => formatDuration(now - Date.parse(time));
   switch (statusOf(record)) {
     case "running":
-      return `Up ${since(state.startedAt)}`;
+      return `Up ${since(state.startedAt)}${healthText(state)}`;
     case "paused":
       return `Up ${since(state.startedAt)} (Paused)`;
     case "restarting":
@@ -46,6 +46,11 @@ export function statusText(record: ContainerRecord, now = Date.now()): string {
     case "exited":
       return `Exited (${state.exitCode}) ${state.finishedAt === zeroTime ? "" : `${since(state.finishedAt)} ago`}`.trimEnd();
   }
+}
+
+function healthText({ health }: ContainerRecord["state"]): string {
+  if (!health) return "";
+  return health.Status === "starting" ? " (health: starting)" : ` (${health.Status})`;
 }
 
 export function inspectView(
@@ -94,6 +99,7 @@ function stateView(record: ContainerRecord): ContainerState {
     Error: state.error,
     StartedAt: state.startedAt,
     FinishedAt: state.finishedAt,
+    ...(state.health ? { Health: state.health } : {}),
   };
 }
 

@@ -13,6 +13,7 @@ import { LiveContainers, type Core, type EngineOptions } from "./core.ts";
 import { openDatabase } from "./database.ts";
 import { EventBus } from "./event-bus.ts";
 import { Execs } from "./exec-service.ts";
+import { HealthChecks } from "./health.ts";
 import { watchIdleMemory } from "./idle-memory.ts";
 import { EngineImages } from "./image-service.ts";
 import { EngineNetworks } from "./network-queries.ts";
@@ -72,18 +73,21 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     database: database.durable,
     containers: new LiveContainers(store),
   };
+  const execs = new Execs(core);
+  const health = new HealthChecks(core, execs);
   await recover(core);
+  health.resume();
   restartAfterRecovery(core);
-  return compose(core, database);
+  return compose(core, { database, execs, health });
 }
 
-function compose(core: Core, database: Disposable): Engine {
+function compose(core: Core, parts: { database: Disposable; execs: Execs; health: Disposable }): Engine {
   const executor = new StepExecutor(core);
   const images = new EngineImages(core);
   const idleMemory = watchIdleMemory();
   return {
     containers: new Containers(core),
-    execs: new Execs(core),
+    execs: parts.execs,
     images,
     volumes: core.volumes,
     networks: new EngineNetworks(core),
@@ -102,6 +106,7 @@ function compose(core: Core, database: Disposable): Engine {
       return { deleted: deleted.flatMap((item) => ("Deleted" in item ? [item.Deleted] : [])), spaceReclaimed };
     },
     async [Symbol.asyncDispose]() {
+      parts.health[Symbol.dispose]();
       idleMemory[Symbol.dispose]();
       for (const container of core.containers.all()) {
         clearTimeout(container.restartTimer);
@@ -109,7 +114,7 @@ function compose(core: Core, database: Disposable): Engine {
       }
       const idle = core.store.all().every((record) => record.state.phase !== "running");
       await core.networks.close({ removeAll: idle });
-      database[Symbol.dispose]();
+      parts.database[Symbol.dispose]();
     },
   };
 }

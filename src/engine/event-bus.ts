@@ -14,6 +14,8 @@ type Listener = (event: EventMessage) => void;
 export class EventBus {
   readonly #past: EventMessage[] = [];
   readonly #listeners = new Set<Listener>();
+  /** The engine's own, beside clients. */
+  readonly #watchers = new Set<Listener>();
 
   get listenerCount(): number {
     return this.#listeners.size;
@@ -33,7 +35,13 @@ export class EventBus {
     };
     this.#past.push(event);
     if (this.#past.length > keptEvents) this.#past.shift();
-    for (const listener of this.#listeners) listener(event);
+    for (const listener of [...this.#listeners, ...this.#watchers]) listener(event);
+  }
+
+  /** Tells of every event as it happens. Answers how to end that. */
+  subscribe(listener: Listener): () => void {
+    this.#watchers.add(listener);
+    return () => void this.#watchers.delete(listener);
   }
 
   async *stream(

@@ -1,4 +1,5 @@
 import { EngineError, newId, toEngineError } from "../common/index.ts";
+import { bootId, signalProcess } from "../kernel/index.ts";
 import { compileExecPlan, type ExecSession } from "../runtime/index.ts";
 import type { ExecCreateRequest, ExecInspect, Plan, ProcessSpec } from "../spec/index.ts";
 import { containerSpec, environmentOf, processOf } from "./container-spec.ts";
@@ -9,6 +10,7 @@ import { resolveProcessUser } from "./process-user.ts";
 
 /** Finished sessions that can still be inspected; as in dockerd they go with their container, and the oldest first. */
 const keptSessions = 1000;
+const killSignal = 9;
 
 interface ExecRecord {
   readonly id: string;
@@ -17,7 +19,9 @@ interface ExecRecord {
   state: "created" | "running" | "ended";
   session: ExecSession | undefined;
   pid: number;
+  startTime: number;
   exitCode: number | null;
+  readonly ended: PromiseWithResolvers<number>;
 }
 
 /** Processes that join a running container. They live with their monitor; what is here is what clients ask about. */
@@ -37,7 +41,17 @@ export class Execs implements ExecService {
       );
     }
     const id = newId();
-    this.#records.set(id, { id, container, request, state: "created", session: undefined, pid: 0, exitCode: null });
+    this.#records.set(id, {
+      id,
+      container,
+      request,
+      state: "created",
+      session: undefined,
+      pid: 0,
+      startTime: 0,
+      exitCode: null,
+      ended: Promise.withResolvers(),
+    });
     container.execIds.add(id);
     this.#forgetOld();
     publishContainerEvent(this.core, container.record, {
@@ -80,9 +94,10 @@ export class Execs implements ExecService {
     if (!monitor) throw new EngineError("conflict", `Container ${container.record.id} is not running`);
     const { plan, settings } = this.#plan(exec, options);
     const session = await monitor.exec({ helperPath: this.core.options.helperPath, plan, settings });
-    const { pid } = await session.started;
+    const { pid, startTime } = await session.started;
     exec.session = session;
     exec.pid = pid;
+    exec.startTime = startTime;
     void session.exited.then((exit) => this.#ended(exec, exit?.exitCode ?? 137));
     if (request.Tty && options.consoleSize) {
       const [rows, columns] = options.consoleSize;
@@ -141,11 +156,29 @@ export class Execs implements ExecService {
     exec.state = "ended";
     exec.exitCode = exitCode;
     exec.pid = 0;
+    exec.ended.resolve(exitCode);
     exec.container.execIds.delete(exec.id);
     publishContainerEvent(this.core, exec.container.record, {
       action: "exec_die",
       attributes: { execID: exec.id, exitCode: String(exitCode) },
     });
+  }
+
+  /** Its exit code, once it has ended. */
+  ended(id: string): Promise<number> {
+    return this.#get(id).ended.promise;
+  }
+
+  /** SIGKILL to its process; nothing when that has gone. */
+  kill(id: string): void {
+    const { pid, startTime } = this.#get(id);
+    if (pid > 0) signalProcess({ pid, startTime, bootId: bootId() }, killSignal);
+  }
+
+  /** It is not to be asked about any more. */
+  forget(id: string): void {
+    this.#records.get(id)?.container.execIds.delete(id);
+    this.#records.delete(id);
   }
 
   async resize(id: string, size: { rows: number; columns: number }): Promise<void> {

@@ -12,6 +12,22 @@ export interface HealthConfig {
   Retries?: number;
 }
 
+/** One run of a health check's command; exit code -1 when it could not be run or took too long. */
+export interface HealthcheckResult {
+  /** RFC 3339 */
+  readonly Start: string;
+  readonly End: string;
+  readonly ExitCode: number;
+  readonly Output: string;
+}
+
+export interface HealthState {
+  Status: "starting" | "healthy" | "unhealthy";
+  FailingStreak: number;
+  /** The last five, oldest first. */
+  Log: readonly HealthcheckResult[];
+}
+
 export interface ContainerConfig extends ImageRunConfig {
   Image?: string;
   NetworkDisabled?: boolean;
@@ -170,6 +186,8 @@ export interface ContainerState {
   Error: string;
   StartedAt: string;
   FinishedAt: string;
+  /** Absent without a health check, and before the first start. */
+  Health?: HealthState;
 }
 
 export interface MountPoint {
