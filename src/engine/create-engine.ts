@@ -1,4 +1,5 @@
 import { mkdirSync } from "node:fs";
+import { toEngineError } from "../common/index.ts";
 import { ContentStore } from "../content/index.ts";
 import { ImageStore } from "../image/index.ts";
 import { openCgroups } from "../kernel/index.ts";
@@ -114,6 +115,11 @@ function compose(core: Core, parts: { database: Disposable; execs: Execs; health
       }
       const idle = core.store.all().every((record) => record.state.phase !== "running");
       await core.networks.close({ removeAll: idle });
+      if (idle) {
+        await core.cgroups
+          .remove(`/${core.options.instance}`)
+          .catch((error: unknown) => core.options.log("warning", `Control groups: ${toEngineError(error).message}`));
+      }
       parts.database[Symbol.dispose]();
     },
   };
