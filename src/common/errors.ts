@@ -35,6 +35,13 @@ export class EngineError extends Error {
 /** Wraps any thrown value; an `EngineError` passes unchanged, so that the first cause keeps its code. */
 export function toEngineError(thrown: unknown): EngineError {
   if (thrown instanceof EngineError) return thrown;
+  // Undoing failed as well (`using`): what people must be told is why there was something to undo.
+  if (thrown instanceof SuppressedError) return toEngineError(thrown.suppressed);
   if (thrown instanceof Error) return new EngineError("internal", thrown.message, { cause: thrown });
   return new EngineError("internal", String(thrown));
+}
+
+/** By shape: code that is compiled for older runtimes brings a class of its own. */
+function isSuppressedError(thrown: unknown): thrown is { error: unknown; suppressed: unknown } {
+  return thrown instanceof Error && "suppressed" in thrown && "error" in thrown;
 }

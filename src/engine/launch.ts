@@ -28,13 +28,14 @@ export async function launch(
   options: { consoleSize?: readonly [number, number] } = {},
 ): Promise<Launch> {
   await using undo = new AsyncDisposableStack();
+  // Last: the network's namespace is mounted in there.
+  undo.defer(() => rmSync(core.paths.containerRun(record.id), { recursive: true, force: true }));
   const attachment = await attachNetwork(core, record);
   undo.defer(() => core.networks.detach(record.id));
   undo.defer(() => closeAll(attachment));
   await whenUnmounted(core, record.id);
   undo.defer(() => core.cgroups.remove(cgroupPathOf(core, record)));
   undo.defer(() => unmountRun(core, record, { monitorIsGone: true }));
-  undo.defer(() => rmSync(core.paths.containerRun(record.id), { recursive: true, force: true }));
   const plan = prepareRun(core, record, { attachment, consoleSize: options.consoleSize });
   const start = await startMonitor({
     helperPath: core.options.helperPath,
