@@ -126,7 +126,7 @@ int ending_timeout_ms(const struct monitor *monitor) {
   if (monitor->init.exited && !monitor->init.told) earliest(&until, monitor->init.drain_until_ns);
   if (monitor->phase == PHASE_FAREWELL) earliest(&until, monitor->farewell_until_ns);
   for (const struct task *task = monitor->sessions; task; task = task->next) {
-    if (task->exited) earliest(&until, task->drain_until_ns);
+    if (task->exited && task->started) earliest(&until, task->drain_until_ns);
   }
   if (until == UINT64_MAX) return -1;
   return until <= now ? 0 : (int)((until - now) / 1000000) + 1;

@@ -224,7 +224,8 @@ void sessions_check(struct monitor *monitor) {
   for (struct task *task = monitor->sessions; task; task = next) {
     next = task->next;
     if (task->failed) remove_session(task);
-    else if (task->exited && task_drained(task)) tell_exit(task);
+    // A child that died before its program ran is told by the helper, with the op that failed: it may be reaped first.
+    else if (task->exited && task->started && task_drained(task)) tell_exit(task);
   }
 }
 
