@@ -26,18 +26,23 @@ export function median(samples: readonly number[]): number {
 /** What one leaves behind for the kernel and for its background work must not be counted against the next. */
 const settleMs = 100;
 
-/** Times each contestant in turn, round by round, so that what else the machine does meets all of them alike. */
+/**
+ * Times each contestant in turn, round by round, so that what else the machine does meets all of them alike. `inRow` runs are
+ * taken one after the other within a turn, which measures an engine that is at work rather than one that was just woken.
+ */
 export async function interleaved(
   contestants: Readonly<Record<string, () => Promise<unknown>>>,
-  options: { rounds: number; warmUps?: number },
+  options: { rounds: number; inRow?: number; warmUps?: number },
 ): Promise<Series[]> {
   const samples = new Map(Object.keys(contestants).map((name) => [name, [] as number[]]));
   for (let round = -(options.warmUps ?? 2); round < options.rounds; round++) {
     for (const [name, work] of Object.entries(contestants)) {
       await Bun.sleep(settleMs);
-      const begin = performance.now();
-      await work();
-      if (round >= 0) samples.get(name)?.push(performance.now() - begin);
+      for (let run = 0; run < (options.inRow ?? 1); run++) {
+        const begin = performance.now();
+        await work();
+        if (round >= 0) samples.get(name)?.push(performance.now() - begin);
+      }
     }
   }
   return [...samples].map(([engine, taken]) => ({ engine, samples: taken }));

@@ -7,7 +7,7 @@ export async function apiRun(stage: Stage): Promise<Figure> {
   const own = { vitrine: () => life(engine.socket) };
   const series = await interleaved(
     typeof dockerd === "string" ? own : { ...own, [dockerd.name]: () => life(dockerd.socket) },
-    { rounds: 20, warmUps: 3 },
+    { rounds: 6, inRow: 8, warmUps: 1 },
   );
   return { title: "API: create, start, wait, remove (bridge network)", unit: "ms", series, target: { atMost: 25 } };
 }
