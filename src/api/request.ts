@@ -98,10 +98,14 @@ export class ApiRequest {
   async bytes(): Promise<Uint8Array> {
     const chunks: Uint8Array[] = [];
     let size = 0;
+    const refuseBeyondLimit = (bytes: number): void => {
+      if (bytes <= maxJsonBytes) return;
+      throw new EngineError("invalidArgument", `The request body is larger than ${maxJsonBytes} bytes`);
+    };
+    refuseBeyondLimit(Number(this.parts.headers["content-length"] ?? 0));
     for await (const chunk of this.body) {
       size += chunk.length;
-      if (size > maxJsonBytes)
-        throw new EngineError("invalidArgument", `The request body is larger than ${maxJsonBytes} bytes`);
+      refuseBeyondLimit(size);
       chunks.push(chunk);
     }
     return Buffer.concat(chunks);
@@ -118,6 +122,8 @@ export class ApiRequest {
         cause: error,
       });
     }
+    if (Array.isArray(value))
+      throw new EngineError("invalidArgument", "The request body is a list where the API has an object");
     const result = v.safeParse(schema, value);
     if (result.success) return result.output;
     const issue = result.issues[0];

@@ -2,6 +2,7 @@ import findMyWay from "find-my-way";
 import { EngineError } from "../common/index.ts";
 import type { ApiReply } from "./reply.ts";
 import type { ApiRequest } from "./request.ts";
+import { describeUnbuilt } from "./unbuilt-routes.ts";
 import { apiVersion, compareVersions, minimumApiVersion } from "./versions.ts";
 
 export type Route = (request: ApiRequest) => Promise<ApiReply>;
@@ -35,9 +36,14 @@ export class Router {
     const versioned = /^\/v(\d+\.\d+)(\/.*)$/.exec(path);
     if (versioned) checkVersion(versioned[1] ?? "");
     const found = this.#routes.find(method as "GET", withFoldedImageName(method, versioned?.[2] ?? path));
-    if (!found) throw new EngineError("notFound", "page not found");
+    if (!found) throw unknownRoute(method, versioned?.[2] ?? path);
     return { route: found.store as Route, parameters: found.params, version: versioned?.[1] ?? apiVersion };
   }
+}
+
+function unknownRoute(method: string, path: string): EngineError {
+  const unbuilt = describeUnbuilt(method, path.slice(0, 200));
+  return unbuilt ? new EngineError("unsupported", unbuilt) : new EngineError("notFound", "page not found");
 }
 
 function checkVersion(version: string): void {

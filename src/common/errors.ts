@@ -40,8 +40,3 @@ export function toEngineError(thrown: unknown): EngineError {
   if (thrown instanceof Error) return new EngineError("internal", thrown.message, { cause: thrown });
   return new EngineError("internal", String(thrown));
 }
-
-/** By shape: code that is compiled for older runtimes brings a class of its own. */
-function isSuppressedError(thrown: unknown): thrown is { error: unknown; suppressed: unknown } {
-  return thrown instanceof Error && "suppressed" in thrown && "error" in thrown;
-}

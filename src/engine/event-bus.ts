@@ -44,7 +44,8 @@ export class EventBus {
     return () => void this.#watchers.delete(listener);
   }
 
-  async *stream(
+  /** Throws for an unknown filter before anything is streamed. */
+  stream(
     options: { since?: number; until?: number; filters: Filters },
     signal?: AbortSignal,
   ): AsyncGenerator<EventMessage> {
@@ -58,6 +59,13 @@ export class EventBus {
       "label",
       "scope",
     ]);
+    return this.#listen(options, signal);
+  }
+
+  async *#listen(
+    options: { since?: number; until?: number; filters: Filters },
+    signal?: AbortSignal,
+  ): AsyncGenerator<EventMessage> {
     const queue: EventMessage[] = [];
     let wake = (): void => {};
     const listener: Listener = (event) => {

@@ -215,7 +215,7 @@ export class NetworkService {
       const { code, message, data } = toEngineError(thrown);
       const endpoint = `${request.containerName ?? shortId(request.containerId)} (${endpointId})`;
       const words = `driver failed programming external connectivity on endpoint ${endpoint}: ${message}`;
-      throw new EngineError(code, words, { cause: thrown, data });
+      throw new EngineError(code, words, { cause: thrown, data: { httpStatus: 500, ...data } });
     }
   }
 

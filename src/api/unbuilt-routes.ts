@@ -1,0 +1,21 @@
+/** What the Docker Engine API has and this engine does not yet: answered by name, so that nobody looks for a spelling mistake. */
+const unbuilt: readonly (readonly [methods: string, path: RegExp, what: string])[] = [
+  ["POST", /^\/commit$/, "Making an image of a container (commit)"],
+  ["POST", /^\/networks\/(create|prune|[^/]+\/(connect|disconnect))$/, "Making and changing networks"],
+  ["DELETE", /^\/networks\/[^/]+$/, "Removing networks"],
+  ["POST", /^\/images\/.+\/push$/, "Pushing to a registry"],
+  ["GET", /^\/images\/search$/, "Searching a registry"],
+  ["GET", /^\/distribution\/.+\/json$/, "Asking a registry about an image"],
+  ["POST", /^\/auth$/, "Logging in to a registry"],
+  ["POST", /^\/(session|grpc)$/, "BuildKit's session"],
+  ["GET", /^\/containers\/[^/]+\/attach\/ws$/, "Attaching over a WebSocket"],
+  ["PUT", /^\/volumes\/[^/]+$/, "Changing a cluster volume"],
+  ["GET POST DELETE", /^\/plugins(\/.*)?$/, "Plugins"],
+  ["GET POST DELETE", /^\/(swarm|nodes|services|tasks|secrets|configs)(\/.*)?$/, "Swarm mode"],
+];
+
+/** A sentence about the route, or undefined when Docker has no such route either. `path` is without its version. */
+export function describeUnbuilt(method: string, path: string): string | undefined {
+  const known = unbuilt.find(([methods, pattern]) => methods.split(" ").includes(method) && pattern.test(path));
+  return known && `${known[2]} is not built yet: ${method} ${path}`;
+}
