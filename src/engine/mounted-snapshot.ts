@@ -45,7 +45,9 @@ export async function unmountRun(
 ): Promise<void> {
   const targets = [...mergedDirectories(core, record.id), shmDirectory(core, record)];
   const deadline = Date.now() + (options.monitorIsGone ? 0 : undoPatienceMs);
-  for (let waitMs = 1; targets.some(isMountPoint) && Date.now() < deadline; waitMs *= 2) await Bun.sleep(waitMs);
+  // Clients of `--rm` wait for this, and it is a matter of a few milliseconds.
+  for (let waitMs = 1; targets.some(isMountPoint) && Date.now() < deadline; waitMs = Math.min(waitMs + 1, 10))
+    await Bun.sleep(waitMs);
   for (const target of targets) if (isMountPoint(target)) unmount(target, { lazy: true });
 }
 
