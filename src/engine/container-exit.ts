@@ -74,7 +74,7 @@ export async function giveBack(
 ): Promise<void> {
   const attempts = await Promise.allSettled([
     core.networks.detach(record.id),
-    core.cgroups.remove(cgroupPathOf(core, record)),
+    removeGroup(core, record),
     unmountRun(core, record, options),
   ]);
   rmSync(core.paths.containerRun(record.id), { recursive: true, force: true });
@@ -82,6 +82,13 @@ export async function giveBack(
     if (attempt.status === "rejected")
       core.options.log("warning", `Teardown of ${record.id}: ${toEngineError(attempt.reason).message}`);
   }
+}
+
+/** Only a pid namespace of its own takes every process along when the first one ends: where there is none, the group is what they have in common. */
+async function removeGroup(core: Core, record: ContainerRecord): Promise<void> {
+  const path = cgroupPathOf(core, record);
+  if (record.host.PidMode) await core.cgroups.killAll(path);
+  await core.cgroups.remove(path);
 }
 
 function shouldRestart(record: ContainerRecord, { exitCode }: ExitFacts): boolean {
