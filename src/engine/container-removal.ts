@@ -4,12 +4,16 @@ import { statusOf } from "./container-views.ts";
 import { publishContainerEvent, type Core } from "./core.ts";
 import type { LiveContainer } from "./live-container.ts";
 
-/** Removes a container that does not run. The caller holds its turn. The record goes first, what it named follows. */
+/**
+ * Removes a container that does not run. The caller holds its turn. The record goes first, what it named follows. Does nothing when it
+ * is gone: `--rm` and a person may remove it at once, and the second finds what it wanted.
+ */
 export async function removeContainer(
   core: Core,
   container: LiveContainer,
   options: { force: boolean; volumes: boolean },
 ): Promise<void> {
+  if (!core.containers.has(container)) return;
   const { record } = container;
   const status = statusOf(record);
   if (status === "running" || status === "paused" || status === "restarting") {

@@ -65,9 +65,11 @@ export class Containers implements ContainerService {
 
   async restart(idOrName: string, options: { signal?: string; timeoutSeconds?: number }): Promise<void> {
     const container = this.core.containers.get(idOrName);
-    if (container.record.state.phase === "running" || container.record.state.restarting)
-      await stopContainer(this.core, container, options);
-    await container.changes.run(() => startContainer(this.core, container));
+    await container.changes.run(async () => {
+      const { state } = container.record;
+      if (state.phase === "running" || state.restarting) await stopContainer(this.core, container, options);
+      await startContainer(this.core, container);
+    });
     publishContainerEvent(this.core, container.record, { action: "restart" });
   }
 
@@ -120,14 +122,10 @@ export class Containers implements ContainerService {
 
   async remove(idOrName: string, options: { force: boolean; volumes: boolean }): Promise<void> {
     const container = this.core.containers.get(idOrName);
-    if (options.force) await this.#end(container);
-    const removed = container.removal();
     await container.changes.run(async () => {
-      // `--rm` and a person may remove it at once: whoever comes second finds it gone.
-      if (!this.core.containers.all().includes(container)) return;
+      if (options.force && this.core.containers.has(container)) await this.#end(container);
       await removeContainer(this.core, container, options);
     });
-    await removed;
   }
 
   async #end(container: LiveContainer): Promise<void> {

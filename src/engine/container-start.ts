@@ -1,4 +1,4 @@
-import { toEngineError } from "../common/index.ts";
+import { EngineError, toEngineError } from "../common/index.ts";
 import { bootId } from "../kernel/index.ts";
 import { giveBack, watchExit } from "./container-exit.ts";
 import { publishContainerEvent, type Core } from "./core.ts";
@@ -12,6 +12,7 @@ export async function startContainer(
   options: { consoleSize?: readonly [number, number] } = {},
 ): Promise<void> {
   const { record } = container;
+  requireStartable(core, container);
   await container.teardown;
   clearTimeout(container.restartTimer);
   record.state.restarting = false;
@@ -27,6 +28,14 @@ export async function startContainer(
     container.announceStartFailure({ exitCode: record.state.exitCode, error: error.message });
     throw error;
   }
+}
+
+/** What was true before the turn was waited for need not be true now: nothing may run twice, or after its removal. */
+function requireStartable(core: Core, container: LiveContainer): void {
+  const { id, state } = container.record;
+  if (!core.containers.has(container)) throw new EngineError("notFound", `No such container: ${id}`);
+  if (state.phase === "created" || state.phase === "exited") return;
+  throw new EngineError("conflict", `Container ${id} is ${state.phase} and cannot be started`);
 }
 
 async function runContainer(

@@ -68,6 +68,11 @@ export class LiveContainers {
     this.#byId.delete(id);
   }
 
+  /** False once it was removed: whoever waited for its turn must look again. */
+  has({ record }: LiveContainer): boolean {
+    return this.#byId.has(record.id);
+  }
+
   /** By name, id or unique prefix. Throws notFound in Docker's words. */
   get(idOrName: string): LiveContainer {
     const { id } = this.store.get(idOrName);

@@ -1,5 +1,5 @@
-import { EngineError } from "../../common/index.ts";
-import type { Engine, OutputChunk } from "../../engine/index.ts";
+import { EngineError, toEngineError } from "../../common/index.ts";
+import type { Engine, OutputChunk, StdioSession } from "../../engine/index.ts";
 import { parseDetachKeys } from "../detach-keys.ts";
 import { frame, multiplexedStreamType, rawStreamType } from "../multiplex.ts";
 import { empty, json, eagerStream, type ApiReply } from "../reply.ts";
@@ -54,13 +54,33 @@ async function attach(engine: Engine, request: ApiRequest): Promise<ApiReply> {
 
 async function startExec(engine: Engine, request: ApiRequest): Promise<ApiReply> {
   const body = await request.json(execStart);
+  const id = request.parameter("id");
   const size = body.ConsoleSize;
-  const session = await engine.execs.start(request.parameter("id"), {
-    detach: body.Detach === true,
-    ...(size ? { consoleSize: size } : {}),
-  });
-  const detachKeys = parseDetachKeys((await engine.execs.inspect(request.parameter("id"))).DetachKeys || undefined);
-  return session ? { kind: "hijack", session, readsInput: true, detachKeys } : empty(200);
+  const options = { detach: body.Detach === true, ...(size ? { consoleSize: size } : {}) };
+  const { DetachKeys, ProcessConfig } = await engine.execs.inspect(id);
+  const detachKeys = parseDetachKeys(DetachKeys || undefined);
+  try {
+    const session = await engine.execs.start(id, options);
+    return session ? { kind: "hijack", session, readsInput: true, detachKeys } : empty(200);
+  } catch (thrown) {
+    const error = toEngineError(thrown);
+    const hasRun = (await engine.execs.inspect(id)).ExitCode !== null;
+    if (options.detach || error.code === "conflict" || !hasRun) throw error;
+    return { kind: "hijack", session: failedSession(error.message, ProcessConfig.tty), readsInput: false, detachKeys };
+  }
+}
+
+/** As in dockerd: the reason is the session's output, and clients ask for its exit code (126, 127) afterwards. */
+function failedSession(message: string, tty: boolean): StdioSession {
+  return {
+    tty,
+    output: (async function* () {
+      yield { stream: "stdout" as const, data: Buffer.from(`${message}\r\n`) };
+    })(),
+    write: async () => {},
+    closeInput() {},
+    [Symbol.dispose]() {},
+  };
 }
 
 async function logs(engine: Engine, request: ApiRequest): Promise<ApiReply> {
