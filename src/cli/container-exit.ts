@@ -1,4 +1,4 @@
-import { type ApiClient, pathPart } from "../api/client/index.ts";
+import { type ApiClient, pathPart, readText } from "../api/client/index.ts";
 import { printError } from "./output.ts";
 
 /** The body of `POST /containers/{id}/wait`. */
@@ -8,27 +8,37 @@ export interface WaitAnswer {
 }
 
 const waitFailedCode = 125;
+const maxAnswerBytes = 64 * 1024;
+
+/** A wait that has begun. Disposing gives it up: `exitCode` then never settles, and nothing keeps the program alive. */
+export interface ContainerWait extends Disposable {
+  /** The container's, or 125 (said on stderr) when waiting failed. */
+  readonly exitCode: Promise<number>;
+}
 
 /**
  * Begins to wait for a container's end; to be called before the start, or a fast exit is lost. Resolves once the engine
- * has taken the request; `exitCode` is the container's, or 125 (said on stderr) when waiting failed.
+ * has taken the request.
  */
 export async function beginWait(
   engine: ApiClient,
   id: string,
   condition: "next-exit" | "removed" | "not-running",
-): Promise<{ exitCode: Promise<number> }> {
-  const answer = await engine.call("POST", `/containers/${pathPart(id)}/wait`, { query: { condition } });
-  const read = async (): Promise<number> => {
-    const { readText } = await import("../api/client/index.ts");
-    const result = JSON.parse(await readText(answer.body, 65_536)) as WaitAnswer;
-    if (!result.Error?.Message) return result.StatusCode;
-    printError(`Error waiting for container: ${result.Error.Message}\n`);
-    return waitFailedCode;
-  };
-  const exitCode = read().catch((thrown: unknown) => {
+): Promise<ContainerWait> {
+  const giveUp = new AbortController();
+  const { signal } = giveUp;
+  const answer = await engine.call("POST", `/containers/${pathPart(id)}/wait`, { query: { condition }, signal });
+  const exitCode = readExitCode(answer.body).catch((thrown: unknown) => {
+    if (signal.aborted) return new Promise<never>(() => {});
     printError(`error waiting for container: ${(thrown as Error).message}\n`);
     return waitFailedCode;
   });
-  return { exitCode };
+  return { exitCode, [Symbol.dispose]: () => giveUp.abort() };
+}
+
+async function readExitCode(body: AsyncIterable<Uint8Array>): Promise<number> {
+  const result = JSON.parse(await readText(body, maxAnswerBytes)) as WaitAnswer;
+  if (!result.Error?.Message) return result.StatusCode;
+  printError(`Error waiting for container: ${result.Error.Message}\n`);
+  return waitFailedCode;
 }

@@ -21,17 +21,18 @@ export async function printPlanOf(engine: ApiClient, id: string): Promise<void> 
 /** One line an op: number, actor, the op with its arguments, the result where there is one, the reason. */
 export function planText(ops: readonly TracedOp[]): string {
   const calls = ops.map((op) => [op.name, ...op.arguments.map(shown)].join(" "));
-  const width = Math.min(Math.max(0, ...calls.map((call) => call.length)), maxCallColumns);
+  const width = Math.max(0, ...calls.map((call) => call.length).filter((length) => length <= alignedColumns));
   const numberWidth = String(ops.length).length;
   const lines = ops.map((op, index) => {
-    const call = cut(calls[index] ?? "", maxCallColumns).padEnd(width);
+    const call = (calls[index] ?? "").padEnd(width);
     const result = resultText(op);
     return `${String(op.index).padStart(numberWidth)}  ${op.actor.padEnd(7)}  ${call}${result}  # ${op.reason}\n`;
   });
   return lines.join("");
 }
 
-const maxCallColumns = 72;
+/** Longer calls stand out of the column rather than widen it for all. */
+const alignedColumns = 72;
 const maxArgumentColumns = 48;
 
 function resultText(op: TracedOp): string {
@@ -41,12 +42,14 @@ function resultText(op: TracedOp): string {
   return `  ${result.padEnd(8)} ${time.padStart(9)}`;
 }
 
-/** An argument as a shell would need it; programs of filters and long lists are cut. */
+/** An argument as a shell would need it; of long ones (paths, filter programs) the beginning and the end are shown. */
 function shown(argument: string): string {
-  const short = cut(argument, maxArgumentColumns);
-  return /^[\w@%+=:,./-]+$/.test(short) ? short : JSON.stringify(short);
+  const short =
+    argument.length <= maxArgumentColumns
+      ? argument
+      : `${argument.slice(0, headColumns)}…${argument.slice(-tailColumns)}`;
+  return /^[\w@%+=:,./…-]+$/.test(short) ? short : JSON.stringify(short);
 }
 
-function cut(text: string, columns: number): string {
-  return text.length <= columns ? text : `${text.slice(0, columns - 1)}…`;
-}
+const headColumns = 16;
+const tailColumns = maxArgumentColumns - headColumns - 1;

@@ -29,6 +29,7 @@ export async function runAttached(engine: ApiClient, run: AttachedRun): Promise<
     beginWait(engine, run.id, run.autoRemove ? "removed" : "next-exit"),
   ]);
   using attached = connection;
+  using wait = waiting;
   const streamed = streamStdio(attached, run);
   streamed.catch(() => {});
   try {
@@ -36,13 +37,13 @@ export async function runAttached(engine: ApiClient, run: AttachedRun): Promise<
   } catch (thrown) {
     attached.close();
     await streamed.catch(() => {});
-    if (run.autoRemove) await waiting.exitCode;
+    if (run.autoRemove) await wait.exitCode;
     throw thrown;
   }
   using _resize = run.tty && windowSize() ? followWindow(engine, path) : undefined;
   await run.started?.();
   if ((await streamed) === "detached") return 0;
-  return await waiting.exitCode;
+  return await wait.exitCode;
 }
 
 function followWindow(engine: ApiClient, path: string): Disposable {

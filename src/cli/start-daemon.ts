@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { EngineError, Paths } from "../common/index.ts";
+import { defaultRoot, defaultRunRoot, EngineError, Paths } from "../common/index.ts";
 import { ApiClient } from "../api/client/index.ts";
 import { printError } from "./output.ts";
 
@@ -14,7 +14,10 @@ const maxLogTailBytes = 2000;
  * when the daemon ends or does not answer in time. Two callers at once are no harm: the daemon that finds the socket
  * served ends, and its caller goes on with the other's.
  */
-export async function startDaemonIfNeeded(paths: Paths = new Paths()): Promise<void> {
+export async function startDaemonIfNeeded(
+  paths: Paths = new Paths(),
+  options: { readonly daemonArguments?: readonly string[] } = {},
+): Promise<void> {
   if (await answers(paths.apiSocket)) return;
   printError(`vitrine: no engine answers at ${paths.apiSocket}; starting one (vitrine daemon)\n`);
   try {
@@ -26,7 +29,7 @@ export async function startDaemonIfNeeded(paths: Paths = new Paths()): Promise<v
   }
   const logPath = join(paths.run, "daemon.log");
   const log = openSync(logPath, "a", 0o640);
-  const daemon = Bun.spawn(daemonCommand(), {
+  const daemon = Bun.spawn(daemonCommand(paths, options.daemonArguments ?? []), {
     stdin: "ignore",
     stdout: log,
     stderr: log,
@@ -61,10 +64,12 @@ async function answers(socketPath: string): Promise<boolean> {
 }
 
 /** The compiled executable calls itself; from source it is Bun with the main file. */
-function daemonCommand(): string[] {
-  const main = Bun.main;
-  const compiled = main.startsWith("/$bunfs/");
-  return compiled ? [process.execPath, "daemon"] : [process.execPath, main, "daemon"];
+function daemonCommand(paths: Paths, more: readonly string[]): string[] {
+  const compiled = import.meta.dir.startsWith("/$bunfs/");
+  const program = compiled ? [process.execPath] : [process.execPath, join(import.meta.dir, "..", "main.ts")];
+  const root = paths.root === defaultRoot ? [] : ["--root", paths.root];
+  const run = paths.run === defaultRunRoot ? [] : ["--run", paths.run];
+  return [...program, "daemon", ...root, ...run, ...more];
 }
 
 function tail(path: string): string {

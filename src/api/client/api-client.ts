@@ -43,6 +43,9 @@ export class ApiClient implements Disposable {
   #version: string | undefined;
   #ping: Promise<Ping> | undefined;
   #idle: ByteSocket | undefined;
+  /** Connections of calls under way, so that closing leaves none behind. */
+  readonly #busy = new Set<ByteSocket>();
+  #closed = false;
 
   /** `apiVersion` (or DOCKER_API_VERSION by the caller) switches the negotiation off. */
   constructor(address: EngineAddress, options: { apiVersion?: string } = {}) {
@@ -121,9 +124,12 @@ export class ApiClient implements Disposable {
     }
   }
 
+  /** Ends every call that is under way, but no hijacked connection. */
   close(): void {
+    this.#closed = true;
     this.#idle?.close();
     this.#idle = undefined;
+    for (const socket of this.#busy) socket.close();
   }
 
   [Symbol.dispose](): void {
@@ -153,6 +159,7 @@ export class ApiClient implements Disposable {
 
   async #send(method: string, target: string, options: CallOptions): Promise<Answer> {
     const socket = this.#takeIdle() ?? (await ByteSocket.open(this.address));
+    this.#busy.add(socket);
     const abort = (): void => socket.close();
     options.signal?.addEventListener("abort", abort, { once: true });
     try {
@@ -166,6 +173,7 @@ export class ApiClient implements Disposable {
       return { ...head, body };
     } catch (thrown) {
       options.signal?.removeEventListener("abort", abort);
+      this.#busy.delete(socket);
       if (options.signal?.aborted) throw new EngineError("cancelled", "The call was cancelled", { cause: thrown });
       throw thrown;
     }
@@ -214,8 +222,9 @@ export class ApiClient implements Disposable {
     } finally {
       use.options.signal?.removeEventListener("abort", use.abort);
       const close = /close/i.test(head.headers.get("connection") ?? "");
-      if (whole && !close && isDelimited(head) && socket.isOpen && !use.options.upload && !this.#idle)
-        this.#idle = socket;
+      const reusable = whole && !close && isDelimited(head) && socket.isOpen && !use.options.upload;
+      this.#busy.delete(socket);
+      if (reusable && !this.#idle && !this.#closed) this.#idle = socket;
       else socket.close();
     }
   }

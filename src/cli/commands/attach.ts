@@ -30,7 +30,7 @@ async function attach({ flags, args, client }: Invocation): Promise<number> {
   checkTerminal(!flags.bool("no-stdin"), tty);
   const stdin = !flags.bool("no-stdin") && (Config.OpenStdin ?? false);
   using _signals = flags.bool("sig-proxy") && !tty ? proxySignals(engine, id) : undefined;
-  const waiting = await beginWait(engine, id, "not-running");
+  using waiting = await beginWait(engine, id, "not-running");
   const query = {
     stream: true,
     stdin: stdin || undefined,
