@@ -127,6 +127,7 @@ function scheduleRestart(core: Core, container: LiveContainer, ranMs: number): v
 
 async function autoRemove(core: Core, container: LiveContainer): Promise<void> {
   try {
+    await container.untilRead();
     await container.changes.run(() => removeContainer(core, container, { force: false, volumes: true }));
   } catch (error) {
     core.options.log("error", `Cannot remove ${container.record.id} after its end: ${toEngineError(error).message}`);

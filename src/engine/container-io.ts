@@ -21,8 +21,11 @@ export async function attachContainer(
   if (options.stream && restarting)
     throw new EngineError("conflict", `Container ${record.id} is restarting, wait until the container is running`);
   if (!options.stream) return replayOnly(core, container, options);
-  const open = (socketPath: string): Promise<MonitorSession> =>
-    openMonitorSession(socketPath, { ...options, tty, ...logReader(core, container, options) });
+  const open = async (socketPath: string): Promise<MonitorSession> => {
+    const session = await openMonitorSession(socketPath, { ...options, tty, ...logReader(core, container, options) });
+    container.addReader(session.finished);
+    return session;
+  };
   if (record.state.phase !== "running") return new PendingSession(container, { tty, open });
   const session = await open(core.paths.monitorSocket(record.id));
   return options.logs ? withReplay(core, container, { options, session }) : session;
@@ -139,8 +142,24 @@ export function containerLogs(
   const follows = options.follow && record.state.phase === "running";
   return {
     tty,
-    records: follows ? followLog(core.paths.monitorSocket(record.id), { ...options, path }) : readLog(path, options),
+    records: follows
+      ? followUntilRead(container, followLog(core.paths.monitorSocket(record.id), { ...options, path }))
+      : readLog(path, options),
   };
+}
+
+/** `--rm` waits for whoever has begun to follow. */
+async function* followUntilRead(
+  container: LiveContainer,
+  records: AsyncIterable<OutputChunk>,
+): AsyncGenerator<OutputChunk> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  container.addReader(promise);
+  try {
+    yield* records;
+  } finally {
+    resolve();
+  }
 }
 
 /** The file is the only source; live output merely tells when there is more to read. */

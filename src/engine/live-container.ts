@@ -25,6 +25,7 @@ export class LiveContainer {
   /** Delay before the next automatic restart, doubled by each quick failure. */
   restartDelayMs = 0;
   readonly execIds = new Set<string>();
+  readonly #readers = new Set<Promise<void>>();
   readonly #exitWaiters = new Set<(result: ExitResult) => void>();
   readonly #stopWaiters = new Set<(result: ExitResult) => void>();
   readonly #failureWaiters = new Set<(result: ExitResult) => void>();
@@ -45,6 +46,17 @@ export class LiveContainer {
   /** The next start that fails. */
   startFailed(): Promise<ExitResult> {
     return new Promise((resolve) => this.#failureWaiters.add(resolve));
+  }
+
+  /** A client reads this container's output, from its log perhaps, until the promise settles. */
+  addReader(finished: Promise<void>): void {
+    this.#readers.add(finished);
+    void finished.finally(() => this.#readers.delete(finished));
+  }
+
+  /** Resolves when no client reads any more: `--rm` must not take the log away from one that is slow. */
+  async untilRead(): Promise<void> {
+    while (this.#readers.size > 0) await Promise.allSettled(this.#readers);
   }
 
   announceStartFailure(result: ExitResult): void {

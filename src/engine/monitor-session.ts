@@ -17,6 +17,8 @@ export interface MonitorSessionOptions {
 export interface MonitorSession extends StdioSession {
   /** Where in the log its output begins; undefined without output. */
   readonly position: LogPosition | undefined;
+  /** Resolves when the output was read to its end, or the session disposed of. */
+  readonly finished: Promise<void>;
 }
 
 /** Connects a client to a container's stdio. Everything printed after this resolves is in `output`; nothing of it is lost. */
@@ -27,6 +29,7 @@ export async function openMonitorSession(socketPath: string, options: MonitorSes
   const position = await output?.attach();
   return {
     position,
+    finished: output?.finished ?? Promise.resolve(),
     tty: options.tty,
     output: output ?? untilClosed(input),
     write: async (data) => {
@@ -54,6 +57,8 @@ async function* untilClosed(connection: MonitorConnection | undefined): AsyncGen
 
 /** Bytes as they are printed; when the client is too slow for that, from the log until it has caught up. */
 class LiveOutput implements AsyncIterable<OutputChunk> {
+  readonly #finish = Promise.withResolvers<void>();
+  readonly finished = this.#finish.promise;
   #connection: MonitorConnection | undefined;
   #closed = false;
 
@@ -73,6 +78,14 @@ class LiveOutput implements AsyncIterable<OutputChunk> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<OutputChunk> {
+    try {
+      yield* this.#read();
+    } finally {
+      this.#finish.resolve();
+    }
+  }
+
+  async *#read(): AsyncGenerator<OutputChunk> {
     for (;;) {
       const lag = yield* this.#live();
       const { log } = this.options;
@@ -97,5 +110,6 @@ class LiveOutput implements AsyncIterable<OutputChunk> {
   close(): void {
     this.#closed = true;
     this.#connection?.close();
+    this.#finish.resolve();
   }
 }
