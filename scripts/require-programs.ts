@@ -31,11 +31,16 @@ const forLongTests: readonly Required[] = [
   { program: "debootstrap", debianPackage: "debootstrap" },
 ];
 
+const forDebianBase: readonly Required[] = [
+  { program: "debootstrap", debianPackage: "debootstrap" },
+  { program: "tar", debianPackage: "tar" },
+];
+
+const required = { test: forTests, long: forLongTests, "debian-base": forDebianBase } as const;
+
 /** Installs, with apt-get, the Debian packages whose programs are missing; elsewhere throws a sentence that names them. */
-export async function requirePrograms(kind: "test" | "long"): Promise<void> {
-  const missing = (kind === "test" ? forTests : forLongTests).filter(
-    ({ program }) => !Bun.which(program, { PATH: searchPath }),
-  );
+export async function requirePrograms(kind: keyof typeof required): Promise<void> {
+  const missing = required[kind].filter(({ program }) => !Bun.which(program, { PATH: searchPath }));
   if (missing.length === 0) return;
   await installPackages([...new Set(missing.map(({ debianPackage }) => debianPackage))]);
 }
@@ -45,8 +50,8 @@ const searchPath = `${process.env.PATH ?? ""}:/usr/sbin:/sbin`;
 /** `apt-get install`, without questions. Throws a sentence that names the packages where there is no apt-get or it fails. */
 export async function installPackages(packages: readonly string[]): Promise<void> {
   const list = packages.join(" ");
-  if (!Bun.which("apt-get")) throw new Error(`The tests need programs that are not on this machine: install ${list}.`);
-  console.log(`Installing what the tests watch with: ${list}`);
+  if (!Bun.which("apt-get")) throw new Error(`Programs are missing on this machine: install ${list}.`);
+  console.error(`Installing programs that are missing: ${list}`);
   const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   for (const command of [["update"], ["install", "-y", "--no-install-recommends", ...packages]]) {
     const run = Bun.spawn(["apt-get", ...command], { env: environment, stdio: ["ignore", "ignore", "pipe"] });

@@ -15,6 +15,7 @@ def hello():
     return f"<h3>Hello {name}!</h3><b>Hostname:</b> {socket.gethostname()}<br/>"
 
 
-if __name__ == "__main__":
+def main():
+    # The program is PID 1 of its container: the kernel delivers it only signals that it handles.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     app.run(host="0.0.0.0", port=80)
