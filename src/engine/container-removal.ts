@@ -58,6 +58,10 @@ export async function giveUpStorage(
       });
     }
   }
+  // An image may be removed while a container of it stays: its layers go with the last container.
+  if (record.imageId !== "" && !core.images.find(record.imageId)) {
+    void core.images.collect().catch((error: unknown) => core.options.log("warning", toEngineError(error).message));
+  }
   for (const failure of failures) core.options.log("warning", `Removal of ${record.id}: ${failure}`);
   publishContainerEvent(core, record, { action: "destroy" });
   container.announceRemoval({ exitCode: record.state.exitCode });

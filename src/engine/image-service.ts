@@ -69,8 +69,12 @@ export class EngineImages implements ImageService {
     if (options.reference) this.#publish("import", this.core.images.get(options.reference).id, options.reference);
   }
 
-  load(archive: AsyncIterable<Uint8Array>, options: { quiet: boolean }): AsyncIterable<ProgressMessage> {
-    return this.core.images.load(archive, options);
+  async *load(archive: AsyncIterable<Uint8Array>, options: { quiet: boolean }): AsyncGenerator<ProgressMessage> {
+    for await (const message of this.core.images.load(archive, options)) {
+      yield message;
+      const [, name] = /^Loaded image(?: ID)?: (\S+)/.exec(message.stream ?? "") ?? [];
+      if (name) this.#publish("load", this.core.images.get(name).id, name);
+    }
   }
 
   save(references: readonly string[]): Promise<AsyncIterable<Uint8Array>> {
