@@ -1,7 +1,8 @@
-import { mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { mountsBelow, newScratch } from "../test/support/scratch.ts";
 import { waitFor } from "../test/support/test-engine.ts";
+import { removeGroups } from "./peer-groups.ts";
 import { capture, docker } from "./programs.ts";
 
 /** Docker's engine with everything of its own: folders, containerd, control group, and a network namespace, which ends with it. */
@@ -84,23 +85,4 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [plugins."io.containerd.internal.v1.opt"]
   path = "${at("opt")}"
 `;
-}
-
-/** Its control group, wherever the machine's hierarchies are mounted. */
-function removeGroups(group: string): void {
-  const roots = readFileSync("/proc/self/mountinfo", "utf8")
-    .split("\n")
-    .filter((line) => / - cgroup2? /.test(line))
-    .map((line) => line.split(" ")[4] ?? "");
-  for (const root of roots) removeGroup(join(root, group));
-}
-
-function removeGroup(directory: string): void {
-  try {
-    for (const entry of readdirSync(directory, { withFileTypes: true }))
-      if (entry.isDirectory()) removeGroup(join(directory, entry.name));
-    rmdirSync(directory);
-  } catch {
-    // It was never made in this hierarchy.
-  }
 }

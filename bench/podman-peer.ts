@@ -1,6 +1,7 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { mountsBelow, newScratch } from "../test/support/scratch.ts";
+import { removeGroups } from "./peer-groups.ts";
 import { capture, run } from "./programs.ts";
 
 /** podman with folders of its own, in a network namespace of its own for each call. */
@@ -10,6 +11,7 @@ export interface PodmanPeer extends AsyncDisposable {
 }
 
 const locks = "/dev/shm/libpod_lock";
+const group = `/bench-podman-${process.pid}`;
 
 /** Loads the image of that archive; or says why podman cannot be measured here. */
 export async function startPodman(archive: string): Promise<PodmanPeer | string> {
@@ -22,6 +24,7 @@ export async function startPodman(archive: string): Promise<PodmanPeer | string>
   const podman = (...words: string[]): Promise<void> => run([...command, ...words]);
   const stop = async (): Promise<void> => {
     for (const mount of mountsBelow(scratch.path)) Bun.spawnSync(["umount", "-l", mount]);
+    removeGroups(group);
     if (!hadLocks) rmSync(locks, { force: true });
     await scratch[Symbol.asyncDispose]();
   };
@@ -38,6 +41,7 @@ export async function startPodman(archive: string): Promise<PodmanPeer | string>
 
 /** Limits that need no privilege to be set, and no network, since its bridge would be the host's. */
 export const podmanRunFlags: readonly string[] = [
+  `--cgroup-parent=${group}`,
   "--ulimit=nofile=1024:1024",
   "--ulimit=nproc=1024:1024",
   "--network=none",
