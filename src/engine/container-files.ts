@@ -1,6 +1,8 @@
+import { closeSync, constants, openSync } from "node:fs";
 import { extractTree, packTree, statInRoot } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
-import type { ContainerMount } from "./container-record.ts";
+import { isAlive } from "../kernel/index.ts";
+import { identityOf, type ContainerMount, type ContainerRecord } from "./container-record.ts";
 import type { PathStat } from "./contract.ts";
 import type { Core } from "./core.ts";
 import type { LiveContainer } from "./live-container.ts";
@@ -82,10 +84,32 @@ async function withFiles<T>(
       mount ? "mounted volume is marked read-only" : "container rootfs is marked read-only",
     );
   }
-  if (isMounted(container)) return work({ root: `/proc/${record.state.pid}/root`, path });
+  if (isMounted(container)) return withRunningRoot(record, (root) => work({ root, path }));
   if (mount && mount.Type !== "tmpfs")
     return work({ root: mount.Source, path: path.slice(mount.Destination.length) || "/" });
   return withMountedSnapshot(core, record.id, (root) => work({ root, path }));
+}
+
+/** The root of a running container, held by descriptor: the process number may be another's before the work is done. */
+async function withRunningRoot<T>(record: ContainerRecord, work: (root: string) => Promise<T>): Promise<T> {
+  const gone = (cause?: unknown): EngineError =>
+    new EngineError(
+      "conflict",
+      `Container ${record.id} has just ended: try again`,
+      cause === undefined ? {} : { cause },
+    );
+  let descriptor: number;
+  try {
+    descriptor = openSync(`/proc/${record.state.pid}/root`, constants.O_RDONLY | constants.O_DIRECTORY);
+  } catch (error) {
+    throw gone(error);
+  }
+  try {
+    if (!isAlive(identityOf(record))) throw gone();
+    return await work(`/proc/self/fd/${descriptor}`);
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 /** The mount that a path lies in, the deepest when several do. */

@@ -1,3 +1,4 @@
+import type { ProcessIdentity } from "../kernel/index.ts";
 import type {
   ContainerConfig,
   EndpointConfig,
@@ -83,6 +84,11 @@ export function newRunState(): RunState {
     finishedAt: zeroTime,
     stoppedByUser: false,
   };
+}
+
+/** What tells the container's process from a later one of the same number. */
+export function identityOf({ state }: ContainerRecord): ProcessIdentity {
+  return { pid: state.pid, startTime: Number(state.startTime), bootId: state.bootId };
 }
 
 export function isRunning(record: ContainerRecord): boolean {

@@ -2,11 +2,11 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { hostname as hostName } from "node:os";
 import { join } from "node:path";
 import { EngineError } from "../common/index.ts";
-import { closeDescriptor } from "../kernel/index.ts";
+import { closeDescriptor, isAlive } from "../kernel/index.ts";
 import type { Attachment } from "../network/index.ts";
 import { encodeOciSpec, startMonitor, type MonitorStart } from "../runtime/index.ts";
 import { encodePlan, type Plan, type TracedOp } from "../spec/index.ts";
-import type { ContainerRecord } from "./container-record.ts";
+import { identityOf, type ContainerRecord } from "./container-record.ts";
 import { containerPlan, containerSpec, limitsOf, processOf, shmDirectory } from "./container-spec.ts";
 import { cgroupPathOf, type Core } from "./core.ts";
 import { writeHostFiles } from "./host-files.ts";
@@ -43,6 +43,8 @@ export async function launch(
     plan,
     descriptors: [...attachment.reserved, ...attachment.relays.map((relay) => relay.descriptor)],
   });
+  undo.defer(() => start.abort());
+  requireJoinedAlive(core, record);
   // The monitor has its own copies of the ports' descriptors from here on.
   closeAll(attachment);
   undo.move();
@@ -73,8 +75,18 @@ async function attachNetwork(core: Core, record: ContainerRecord): Promise<Attac
 
 function requireRunning(core: Core, mode: string): void {
   const other = core.store.get(mode.slice("container:".length));
-  if (other.state.phase !== "running") {
+  if (other.state.phase !== "running" || !isAlive(identityOf(other))) {
     throw new EngineError("conflict", `cannot join network of a non running container: ${other.id}`);
+  }
+}
+
+/**
+ * The namespaces of other containers were entered by process number. Whoever is alive now, under the identity that the record has, had
+ * that number all the time; else it may have been a stranger's, and the start is given up.
+ */
+function requireJoinedAlive(core: Core, { host }: ContainerRecord): void {
+  for (const mode of [host.PidMode, host.IpcMode, host.NetworkMode]) {
+    if (mode?.startsWith("container:")) requireRunning(core, mode);
   }
 }
 
