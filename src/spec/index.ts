@@ -1,5 +1,6 @@
 export * from "./descriptor.ts";
 export * from "./docker.ts";
+export * from "./docker-objects.ts";
 export * from "./image-config.ts";
 export * from "./lens.ts";
 export * from "./mount.ts";

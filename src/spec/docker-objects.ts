@@ -1,0 +1,111 @@
+// Wire types of the Docker Engine API (v1.51) for what is not a container: images, volumes, networks, events, progress.
+// Times are RFC 3339 text with nanoseconds, sizes bytes, unless said otherwise.
+import type { GraphDriver } from "./docker.ts";
+import type { ImageRunConfig } from "./image-config.ts";
+
+/** One entry of `GET /images/json`; `Created` in Unix seconds. */
+export interface ImageSummary {
+  Id: string;
+  ParentId: string;
+  RepoTags: string[];
+  RepoDigests: string[];
+  Created: number;
+  Size: number;
+  SharedSize: number;
+  VirtualSize?: number;
+  Labels: Record<string, string> | null;
+  Containers: number;
+}
+
+export interface ImageInspect {
+  Id: string;
+  RepoTags: string[];
+  RepoDigests: string[];
+  Parent: string;
+  Comment: string;
+  Created: string;
+  Container?: string;
+  ContainerConfig?: ImageRunConfig;
+  DockerVersion: string;
+  Author: string;
+  Config: ImageRunConfig;
+  Architecture: string;
+  Variant?: string;
+  Os: string;
+  Size: number;
+  VirtualSize?: number;
+  GraphDriver: GraphDriver;
+  RootFS: { Type: "layers"; Layers?: string[] };
+  Metadata: { LastTagTime: string };
+}
+
+/** One entry of `GET /images/{name}/history`, newest first; `Created` in Unix seconds. */
+export interface ImageHistoryItem {
+  Id: string;
+  Created: number;
+  CreatedBy: string;
+  Tags: string[] | null;
+  Size: number;
+  Comment: string;
+}
+
+export interface Volume {
+  Name: string;
+  Driver: string;
+  Mountpoint: string;
+  CreatedAt?: string;
+  Labels: Record<string, string> | null;
+  Scope: "local" | "global";
+  Options: Record<string, string> | null;
+  UsageData?: { Size: number; RefCount: number } | null;
+}
+
+export interface NetworkResource {
+  Name: string;
+  Id: string;
+  Created: string;
+  Scope: string;
+  Driver: string;
+  EnableIPv6: boolean;
+  IPAM: {
+    Driver: string;
+    Options: Record<string, string> | null;
+    Config: { Subnet?: string; Gateway?: string; IPRange?: string }[];
+  };
+  Internal: boolean;
+  Attachable: boolean;
+  Ingress: boolean;
+  ConfigFrom: { Network: string };
+  ConfigOnly: boolean;
+  Containers: Record<
+    string,
+    { Name: string; EndpointID: string; MacAddress: string; IPv4Address: string; IPv6Address: string }
+  >;
+  Options: Record<string, string>;
+  Labels: Record<string, string>;
+}
+
+/** `time` in Unix seconds, `timeNano` in nanoseconds (a JSON number, so rounded to 2^53 like every JavaScript peer sees it). */
+export interface EventMessage {
+  status?: string;
+  id?: string;
+  from?: string;
+  Type: string;
+  Action: string;
+  Actor: { ID: string; Attributes: Record<string, string> };
+  scope: "local";
+  time: number;
+  timeNano: number;
+}
+
+/** A line of the JSON streams of build, load, import, pull and push. */
+export interface ProgressMessage {
+  stream?: string;
+  status?: string;
+  id?: string;
+  progress?: string;
+  progressDetail?: { current?: number; total?: number };
+  errorDetail?: { code?: number; message: string };
+  error?: string;
+  aux?: unknown;
+}
