@@ -62,9 +62,8 @@ static void announce(struct monitor *monitor) {
 }
 
 static void begin_farewell(struct monitor *monitor) {
-  uint64_t patience = monitor->log.path ? FAREWELL_NS : FAREWELL_WITHOUT_LOG_NS;
   monitor->phase = PHASE_FAREWELL;
-  monitor->farewell_until_ns = now_ns() + patience;
+  monitor->farewell_until_ns = now_ns() + FAREWELL_NS;
 }
 
 /** The next start of this container makes a socket of the same name. */

@@ -14,8 +14,7 @@
 #define LIMIT_LAST_BYTES (4 * 1024 * 1024)   // the same, for what a process without a log left in its pipe
 #define READ_BYTES (16 * 1024)
 #define DRAIN_NS (100 * 1000000ull)
-#define FAREWELL_NS (2000 * 1000000ull)
-#define FAREWELL_WITHOUT_LOG_NS (600000 * 1000000ull) // bytes that are nowhere else are worth waiting for
+#define FAREWELL_NS (600000 * 1000000ull) // what a client was not told to look for in the log is nowhere else
 
 struct monitor;
 struct client;

@@ -160,6 +160,30 @@ describe("a client that reads nothing for a while", () => {
     await remove(id);
   });
 
+  test("gets what its monitor still held when the container ended", async () => {
+    const id = await create({ Cmd: twentyMegabytes.map((word) => word.replace("10020000", "10000900")) });
+    const client = await attach(id, "stream=1&stdout=1&stderr=1");
+    const text = await readSlowly(client, async () => {
+      await start(id);
+      await ended(id);
+      // Longer than any patience that a monitor could be tempted to have with it.
+      await Bun.sleep(2500);
+    });
+    expectNumbered(text, 900);
+    await remove(id);
+  });
+
+  test("with --rm gets all of 20 MB before the container and its log go", async () => {
+    const id = await create({ Cmd: twentyMegabytes, HostConfig: { AutoRemove: true } });
+    const client = await attach(id, "stream=1&stdout=1&stderr=1");
+    const text = await readSlowly(client, async () => {
+      await start(id);
+      await waitFor("the end", async () => (await engine.inspect(id)).State.Status === "exited", 40_000);
+    });
+    expectNumbered(text, 20_000);
+    await waitFor("its removal", async () => (await engine.api("GET", `/containers/${id}/json`)).status === 404);
+  });
+
   test("without a log the container waits for it, and nothing is lost", async () => {
     const id = await create({ Cmd: twentyMegabytes, HostConfig: { LogConfig: { Type: "none" } } });
     const client = await attach(id, "stream=1&stdout=1&stderr=1");
