@@ -7,7 +7,9 @@ const root = join(import.meta.dir, "..");
 const vitrine = join(root, "dist", "vitrine");
 const place = mkdtempSync(join(tmpdir(), "vd-"));
 const socket = join(place, "run", "vitrine.sock");
-const port = 4000 + (process.pid % 1000);
+// Its own in everything, so that it runs beside other engines, and beside another demo.
+const name = `vd${process.pid}`;
+const port = freePort();
 
 if (process.getuid?.() !== 0) {
   console.error("The demo makes namespaces, mounts and a network: run it as root.");
@@ -16,20 +18,13 @@ if (process.getuid?.() !== 0) {
 if (!existsSync(vitrine)) await import("./setup.ts");
 
 const daemon = Bun.spawn(
-  [
-    vitrine,
-    "daemon",
-    "--root",
-    join(place, "root"),
-    "--run",
-    join(place, "run"),
-    "--instance",
-    "vitrine-demo",
-    "--bridge",
-    "vitrine-demo0",
-  ],
-  { stdio: ["ignore", "ignore", Bun.file(join(place, "daemon.log"))] },
+  [vitrine, "daemon", "--root", join(place, "root"), "--run", join(place, "run"), "--instance", name, "--bridge", name],
+  // Ctrl-C is for the demo, which then takes everything away: the engine must live until that is done.
+  { stdio: ["ignore", "ignore", Bun.file(join(place, "daemon.log"))], detached: true },
 );
+// The command that is under way ends first: two at once would leave something behind.
+let interrupted = false;
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => (interrupted = true));
 
 try {
   await untilServed();
@@ -45,16 +40,28 @@ try {
   await show("vitrine panorama hello");
   await show("vitrine run --rm --trace vitrine/base true");
   await show("vitrine rm -f hello");
-  console.log("\nEverything that the demo made is removed again.");
+  console.log("\nThe engine and everything that the demo made are removed now.");
 } catch (error) {
+  if (interrupted) process.exit(await cleanUp().then(() => 130));
   console.error(`\nThe demo failed: ${(error as Error).message}`);
   console.error(await Bun.file(join(place, "daemon.log")).text());
   process.exitCode = 1;
 } finally {
-  await command(["rm", "-f", "hello"]).exited;
+  await cleanUp();
+}
+
+async function cleanUp(): Promise<void> {
+  if (daemon.exitCode === null) await command(["rm", "-f", "hello"]).exited;
   daemon.kill("SIGTERM");
   await daemon.exited;
   rmSync(place, { recursive: true, force: true });
+}
+
+function freePort(): number {
+  const server = Bun.listen({ hostname: "0.0.0.0", port: 0, socket: { data() {} } });
+  const { port: free } = server;
+  server.stop(true);
+  return free;
 }
 
 function command(words: readonly string[]): Bun.Subprocess<"ignore", "pipe", "pipe"> {
@@ -67,6 +74,7 @@ function command(words: readonly string[]): Bun.Subprocess<"ignore", "pipe", "pi
 
 /** Prints a command line, runs it, prints what it said; throws when it fails or says the wrong thing. */
 async function show(line: string, isRight: (output: string) => boolean = () => true): Promise<void> {
+  if (interrupted) throw new Error("interrupted");
   console.log(`$ ${line}`);
   const [program = "", ...words] = line.split(" ");
   const run =
