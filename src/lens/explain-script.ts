@@ -74,6 +74,8 @@ function preamble(plan: Plan, root: string): string[] {
     "set -euo pipefail",
     "# mount(8)'s newer interface cuts long options.",
     "export LIBMOUNT_FORCE_MOUNT2=always",
+    "# The container has not the host's languages.",
+    "export LC_ALL=C",
     `root=${quote(root)}`,
     "export root",
     'if mountpoint -q "$root"; then echo "$root is mounted: the container is running" >&2; exit 125; fi',

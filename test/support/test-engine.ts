@@ -32,7 +32,7 @@ export class TestEngine implements AsyncDisposable {
   readonly #number = (process.pid % 200) + 20 + (count++ % 30);
   readonly instance = `vt${process.pid}-${count}`;
   readonly bridge = `vt${process.pid}b${count}`;
-  readonly subnet = `10.${this.#number}.${count}.0/24`;
+  readonly subnet = `10.${this.#number}.${(Math.floor(process.pid / 200) * 10 + count) % 250}.0/24`;
 
   get root(): string {
     return join(this.scratch.path, "root");
