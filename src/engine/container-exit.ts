@@ -74,7 +74,7 @@ export async function giveBack(
 ): Promise<void> {
   const attempts = await Promise.allSettled([
     core.networks.detach(record.id),
-    removeGroup(core, record),
+    removeGroup(core, record, options),
     unmountRun(core, record, options),
   ]);
   rmSync(core.paths.containerRun(record.id), { recursive: true, force: true });
@@ -84,10 +84,17 @@ export async function giveBack(
   }
 }
 
-/** Only a pid namespace of its own takes every process along when the first one ends: where there is none, the group is what they have in common. */
-async function removeGroup(core: Core, record: ContainerRecord): Promise<void> {
+/**
+ * Only a pid namespace of its own takes every process along when the first one ends: where there is none, the group is what they have in
+ * common. And a first process that changed its user does not die with its monitor (PR_SET_PDEATHSIG): it is killed here.
+ */
+async function removeGroup(
+  core: Core,
+  record: ContainerRecord,
+  { monitorIsGone }: { monitorIsGone: boolean },
+): Promise<void> {
   const path = cgroupPathOf(core, record);
-  if (record.host.PidMode) await core.cgroups.killAll(path);
+  if (record.host.PidMode || monitorIsGone) await core.cgroups.killAll(path);
   await core.cgroups.remove(path);
 }
 

@@ -10,11 +10,16 @@ import { Mutex } from "./mutex.ts";
 /** A monitor unmounts right after it has told the exit; one that has not by then is stuck or gone. */
 const undoPatienceMs = 5000;
 
+/** Who has a snapshot mounted here, by its key; only while somebody has. */
 const turns = new WeakMap<Core, Map<string, Mutex>>();
 
 /** Mounts a snapshot that no monitor has mounted, for as long as the work takes. One at a time for a snapshot. */
 export async function withMountedSnapshot<T>(core: Core, key: string, work: (root: string) => Promise<T>): Promise<T> {
-  return turnOf(core, key).run(async () => {
+  const mutexes = turns.get(core) ?? new Map<string, Mutex>();
+  turns.set(core, mutexes);
+  const turn = mutexes.get(key) ?? new Mutex();
+  mutexes.set(key, turn);
+  const working = turn.run(async () => {
     const mounts = core.snapshots.mounts(key);
     const mounted: string[] = [];
     try {
@@ -27,11 +32,17 @@ export async function withMountedSnapshot<T>(core: Core, key: string, work: (roo
       for (const target of mounted) unmount(target, { lazy: true });
     }
   });
+  return working.finally(() => {
+    if (turn.isIdle) mutexes.delete(key);
+  });
 }
 
 /** Resolves when the daemon has that snapshot not mounted: two overlays on one upper directory would spoil it. */
-export function whenUnmounted(core: Core, key: string): Promise<void> {
-  return turnOf(core, key).run(async () => {});
+export async function whenUnmounted(core: Core, key: string): Promise<void> {
+  await turns
+    .get(core)
+    ?.get(key)
+    ?.run(async () => {});
 }
 
 /**
@@ -65,12 +76,4 @@ function mergedDirectories(core: Core, key: string): string[] {
 function isMountPoint(path: string): boolean {
   const own = statSync(path, { throwIfNoEntry: false });
   return own !== undefined && own.dev !== statSync(dirname(path)).dev;
-}
-
-function turnOf(core: Core, key: string): Mutex {
-  const mutexes = turns.get(core) ?? new Map<string, Mutex>();
-  turns.set(core, mutexes);
-  const mutex = mutexes.get(key) ?? new Mutex();
-  mutexes.set(key, mutex);
-  return mutex;
 }
