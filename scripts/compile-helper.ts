@@ -33,5 +33,10 @@ export async function compileHelper(output: string, options: CompileOptions = {}
     stderr: "pipe",
   });
   const [status, words] = await Promise.all([run.exited, new Response(run.stderr).text()]);
-  if (status !== 0) throw new Error(`The helper does not compile with ${compiler}:\n${words}`);
+  if (status === 0) return;
+  const lacksLibrary = /fatal error: .*\.h: No such file|cannot find -l/.test(words);
+  const advice = lacksLibrary
+    ? "\nThe C library's files are missing: install them (Debian: apt-get install libc6-dev)."
+    : "";
+  throw new Error(`The helper does not compile with ${compiler}:\n${words}${advice}`);
 }

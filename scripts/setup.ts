@@ -6,9 +6,14 @@ import { compileHelper } from "./compile-helper.ts";
 const root = join(import.meta.dir, "..");
 const dist = join(root, "dist");
 mkdirSync(dist, { recursive: true });
-await compileHelper(join(dist, "vitrine-helper"));
-linkBun();
-await compileCli();
+try {
+  await compileHelper(join(dist, "vitrine-helper"));
+  linkBun();
+  await compileCli();
+} catch (error) {
+  console.error((error as Error).message);
+  process.exit(1);
+}
 
 /** The image vitrine/bun carries the Bun that this project runs on; it lies beside the executable. */
 function linkBun(): void {
