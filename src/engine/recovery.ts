@@ -7,7 +7,7 @@ import { MonitorConnection, readExitRecord } from "../runtime/index.ts";
 import { giveBack, lostMonitor, recordExit, watchExit } from "./container-exit.ts";
 import { giveUpStorage } from "./container-removal.ts";
 import { startContainer } from "./container-start.ts";
-import type { Core } from "./core.ts";
+import { cgroupPathOf, type Core } from "./core.ts";
 import type { LiveContainer } from "./live-container.ts";
 
 /** A container that ran when the machine went down has no exit code of its own. */
@@ -157,6 +157,12 @@ async function sweepCgroups(core: Core, running: ReadonlySet<string>): Promise<v
     if (name === "monitors" || running.has(name)) continue;
     await core.cgroups.killAll(path);
     await core.cgroups.remove(path);
+  }
+  // Those with a parent of their own are elsewhere.
+  for (const record of core.store.all()) {
+    if (!record.host.CgroupParent || running.has(record.id)) continue;
+    await core.cgroups.killAll(cgroupPathOf(core, record));
+    await core.cgroups.remove(cgroupPathOf(core, record));
   }
 }
 
