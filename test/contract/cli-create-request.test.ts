@@ -144,8 +144,8 @@ function ours(argv: readonly string[]): { body?: unknown; failure?: string } {
 function comparable(value: unknown, key = ""): unknown {
   if (Array.isArray(value)) {
     const list = value.map((item) => comparable(item) ?? item);
-    // Go keeps binds in a map: their order is by chance.
-    return list.length === 0 ? undefined : key === "Binds" ? list.sort() : list;
+    // docker's CLI keeps these in a map: their order is by chance.
+    return list.length === 0 ? undefined : /^(Binds|Env)$/.test(key) ? list.sort() : list;
   }
   if (typeof value !== "object" || value === null) return value || undefined;
   const keepEmpty = /^(ExposedPorts|Volumes|Tmpfs|Labels|Sysctls|PortBindings)$/.test(key);
