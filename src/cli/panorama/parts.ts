@@ -40,8 +40,13 @@ function limitsPart({ cgroup }: Panorama): Part {
   return {
     title: `control group (${cgroup.version})`,
     kind: "limits",
-    rows: [...Object.entries(cgroup.directories), ...Object.entries(cgroup.values)],
+    rows: [...Object.entries(cgroup.directories), ...Object.entries(cgroup.values).flatMap(linesOf)],
   };
+}
+
+/** A file of several lines has its name beside the first. */
+function linesOf([name, value]: readonly [string, string]): (readonly [string, string])[] {
+  return value.split("\n").map((line, index) => [index === 0 ? name : "", line] as const);
 }
 
 function networkPart({ container }: Panorama): Part {
