@@ -17,11 +17,14 @@ const fills: Readonly<Record<Part["kind"], string>> = {
 
 /** The parts as an SVG document that needs nothing else: the same boxes as the terminal's, none of them cut. */
 export function drawSvg(parts: readonly Part[]): string {
-  const longest = Math.max(...parts.flatMap((part) => [part.title.length, ...part.rows.map(rowLength)]));
+  const nameColumns = Math.max(...parts.flatMap((part) => part.rows.map(([name]) => name.length))) + 2;
+  const longest = Math.max(
+    ...parts.flatMap((part) => [part.title.length, ...part.rows.map(([, value]) => nameColumns + value.length)]),
+  );
   const width = Math.ceil(longest * characterWidth) + 2 * padding;
   let top = margin;
   const boxes = parts.map((part) => {
-    const box = drawBox(part, { top, width });
+    const box = drawBox(part, { top, width, nameColumns });
     top += heightOf(part) + gap;
     return box;
   });
@@ -33,22 +36,16 @@ ${boxes.join("\n")}
 `;
 }
 
-const nameColumns = 22;
-
-function rowLength([name, value]: readonly [string, string]): number {
-  return Math.max(nameColumns, name.length + 2) + value.length;
-}
-
 function heightOf(part: Part): number {
   return (part.rows.length + 1) * lineHeight + padding;
 }
 
-function drawBox(part: Part, place: { top: number; width: number }): string {
-  const { top, width } = place;
+function drawBox(part: Part, place: { top: number; width: number; nameColumns: number }): string {
+  const { top, width, nameColumns } = place;
   const left = margin + padding;
+  const valueLeft = left + nameColumns * characterWidth;
   const lines = part.rows.map(([name, value], index) => {
     const y = top + (index + 2) * lineHeight;
-    const valueLeft = left + Math.max(nameColumns, name.length + 2) * characterWidth;
     return `<text x="${left}" y="${y}" fill="#666666">${escape(name)}</text><text x="${valueLeft}" y="${y}">${escape(value)}</text>`;
   });
   return `<g>
