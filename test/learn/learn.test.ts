@@ -1,5 +1,5 @@
 // The course's pages are executed as they stand, command by command: once with `vitrine`, once with docker's client in its place.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { ChapterShell, matchesOutput, readChapter } from "../support/chapter.ts";
@@ -31,7 +31,15 @@ describe.each(["vitrine", "docker"] as const)(
       await scratch[Symbol.asyncDispose]();
     }, 60_000);
 
-    test.each(chapters)(
+    // A chapter cleans up behind itself, and one that failed in its middle did not come to that.
+  afterEach(async () => {
+    const containers = (await (await engine.api("GET", "/containers/json?all=1")).json()) as { Id: string }[];
+    for (const { Id } of containers) await engine.api("DELETE", `/containers/${Id}?force=1&v=1`);
+    await engine.api("DELETE", "/volumes/data");
+    await engine.api("DELETE", "/images/helloworld");
+  });
+
+  test.each(chapters)(
       "%s",
       async (chapter) => {
         await using shell = new ChapterShell({ cwd: projectRoot, environment: client.environment });

@@ -28,7 +28,7 @@ export function courseClient(name: ClientName, engine: TestEngine, folder: strin
       PATH: `${join(folder, `bin-${name}`)}:${process.env.PATH}`,
       DOCKER_HOST: `unix://${engine.socket}`,
       TMPDIR: temporary,
-      LC_ALL: "C.UTF-8",
+      LC_ALL: "C",
       TERM: "dumb",
     },
     asOurs: (command) =>
