@@ -31,9 +31,8 @@ export async function makeDebianBase(options: DebianBaseOptions): Promise<void> 
   const folder = mkdtempSync(join(tmpdir(), "vitrine-debian-"));
   const root = join(folder, "root");
   try {
-    const sources = await packageSources();
-    const mirror = mirrorOf(sources, options.suite);
-    await bootstrap(root, { suite: options.suite, mirror });
+    const sources = sourcesOf(await packageSources(), options.suite);
+    await bootstrap(root, { suite: options.suite, mirror: sources[0].uri });
     await configureApt(root, sources);
     await importRoot(root, options);
   } finally {
@@ -51,10 +50,14 @@ async function packageSources(): Promise<PackageSource[]> {
   });
 }
 
-function mirrorOf(sources: readonly PackageSource[], suite: string): string {
-  const source = sources.find((one) => one.suite === suite && one.component === "main");
-  if (!source) throw new Error(`apt's configuration on this machine has no source for Debian "${suite}" with "main".`);
-  return source.uri;
+/** What is configured for that release; on a machine of another release, that release from the machine's own mirror. */
+function sourcesOf(configured: readonly PackageSource[], suite: string): [PackageSource, ...PackageSource[]] {
+  const own = configured.filter((source) => source.suite === suite || source.suite.startsWith(`${suite}-`));
+  const [first, ...rest] = own.toSorted((left, right) => left.suite.length - right.suite.length);
+  if (first) return [first, ...rest];
+  const mirror = configured.find((source) => source.component === "main");
+  if (!mirror) throw new Error(`apt's configuration on this machine has no source with Debian's "main".`);
+  return [{ uri: mirror.uri, suite, component: "main" }];
 }
 
 /** In a mount namespace of its own: whatever happens, no mount is left. */

@@ -72,6 +72,17 @@ export async function findImage(core: Core, reference: string): Promise<ImageRec
   return core.images.get(reference);
 }
 
+/** Throws when the image is for another platform than `os/architecture[/variant]`. */
+export async function requirePlatform(core: Core, reference: string, platform: string): Promise<void> {
+  const { os, architecture } = (await findImage(core, reference)).config;
+  const [wantedOs, wantedArchitecture = architecture] = platform.split("/");
+  if (wantedOs === os && wantedArchitecture === architecture) return;
+  throw new EngineError(
+    "invalidArgument",
+    `image with reference ${reference} was found but does not match the specified platform: wanted ${platform}, actual: ${os}/${architecture}`,
+  );
+}
+
 /** Makes the record, its snapshot and its volumes. Whatever fails, nothing is left. */
 export async function createContainer(
   core: Core,

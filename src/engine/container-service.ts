@@ -2,7 +2,7 @@ import { EngineError } from "../common/index.ts";
 import type { ContainerCreateRequest, ContainerInspect, ContainerSummary, Plan, TracedOp } from "../spec/index.ts";
 import { checkContainerFilters, matchesFilters } from "./container-filters.ts";
 import { exportContainer, readContainerArchive, statContainerPath, writeContainerArchive } from "./container-files.ts";
-import { checkName, createContainer } from "./container-creation.ts";
+import { checkName, createContainer, requirePlatform } from "./container-creation.ts";
 import { explainContainer, explainRequest } from "./container-explain.ts";
 import { attachContainer, containerLogs } from "./container-io.ts";
 import { removeContainer } from "./container-removal.ts";
@@ -33,7 +33,12 @@ import { statsStream } from "./stats-stream.ts";
 export class Containers implements ContainerService {
   constructor(private readonly core: Core) {}
 
-  async create(name: string | undefined, request: ContainerCreateRequest): Promise<{ id: string; warnings: string[] }> {
+  async create(
+    name: string | undefined,
+    request: ContainerCreateRequest,
+    options: { platform?: string } = {},
+  ): Promise<{ id: string; warnings: string[] }> {
+    if (options.platform) await requirePlatform(this.core, request.Image ?? "", options.platform);
     const container = await createContainer(this.core, name, request);
     return { id: container.record.id, warnings: [] };
   }

@@ -84,7 +84,12 @@ export interface PathStat {
 }
 
 export interface ContainerService {
-  create(name: string | undefined, request: ContainerCreateRequest): Promise<{ id: string; warnings: string[] }>;
+  /** With a platform (`linux/amd64`): throws invalidArgument when the image is for another. */
+  create(
+    name: string | undefined,
+    request: ContainerCreateRequest,
+    options?: { platform?: string },
+  ): Promise<{ id: string; warnings: string[] }>;
   start(idOrName: string, options?: { consoleSize?: readonly [height: number, width: number] }): Promise<void>;
   /** `timeoutSeconds` undefined: the container's own (10 by default); -1: for ever. Throws notModified when stopped. */
   stop(idOrName: string, options: { signal?: string; timeoutSeconds?: number }): Promise<void>;

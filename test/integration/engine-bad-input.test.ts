@@ -130,6 +130,12 @@ describe("a container cannot be made", () => {
     });
   }
 
+  test("for another platform than its image's", async () => {
+    const request = { Image: "busybox", Cmd: ["true"] };
+    const answer = await ask("POST", "/containers/create?platform=linux/riscv64", request);
+    expect(answer).toEqual({ status: 400, message: expect.stringContaining("wanted linux/riscv64, actual: linux/") });
+  });
+
   test("under a name that is malformed or taken, by create or by rename", async () => {
     const id = await create({}, "taken");
     const other = await create();

@@ -20,7 +20,9 @@ export function containerRoutes(engine: Engine): Routes {
       );
     },
     "POST /containers/create": async (request) => {
-      const created = await containers.create(request.text("name"), await request.json(containerCreate));
+      const platform = request.text("platform");
+      const body = await request.json(containerCreate);
+      const created = await containers.create(request.text("name"), body, platform ? { platform } : {});
       return json({ Id: created.id, Warnings: created.warnings }, 201);
     },
     "GET /containers/:id/json": async (request) =>
