@@ -80,7 +80,8 @@ export class Execs implements ExecService {
     } catch (thrown) {
       const error = toEngineError(thrown);
       exec.state = "ended";
-      exec.exitCode = typeof error.data.exitCode === "number" ? error.data.exitCode : 126;
+      // As in dockerd: 127 for a program that is not there, 126 for everything else that keeps it from running.
+      exec.exitCode = error.data.exitCode === 127 ? 127 : 126;
       throw error;
     }
   }
