@@ -79,6 +79,8 @@ function preamble(plan: Plan, root: string): string[] {
     `root=${quote(root)}`,
     "export root",
     'if mountpoint -q "$root"; then echo "$root is mounted: the container is running" >&2; exit 125; fi',
+    // Of an image, the engine explains a container that it made for the explanation alone.
+    'if [ ! -d "$(dirname "$root")" ]; then echo "The container of this script is gone: create one (vitrine create IMAGE) and explain that" >&2; exit 125; fi',
     "undo=()",
     'clean_up() { local i; for ((i = ${#undo[@]} - 1; i >= 0; i--)); do eval "${undo[i]}" || true; done; }',
     "trap clean_up EXIT",
