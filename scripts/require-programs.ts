@@ -21,6 +21,7 @@ const forTests: readonly Required[] = [
   { program: "docker", debianPackage: "docker.io" },
   { program: "zstd", debianPackage: "zstd" },
   { program: "conntrack", debianPackage: "conntrack" },
+  { program: "runc", debianPackage: "runc" },
 ];
 
 const forLongTests: readonly Required[] = [

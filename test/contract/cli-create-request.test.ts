@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { command } from "../../src/cli/commands/create.ts";
 import { toCreateRequest } from "../../src/cli/container-request/index.ts";
 import { parseCommand } from "../../src/cli/parse-command.ts";
-import { hasDocker, type RecordingEngine, recordingEngine } from "../support/recording-engine.ts";
+import { type RecordingEngine, recordingEngine } from "../support/recording-engine.ts";
 import { newScratch, type Scratch } from "../support/scratch.ts";
 
 const accepted = [
@@ -155,7 +155,7 @@ function comparable(value: unknown, key = ""): unknown {
   return entries.length === 0 ? undefined : Object.fromEntries(entries);
 }
 
-describe.skipIf(!hasDocker)("the create request is what docker's CLI sends", () => {
+describe("the create request is what docker's CLI sends", () => {
   test.each(accepted)("for: create %s", async (line) => {
     const argv = argumentsOf(line);
     engine.calls.length = 0;

@@ -7,7 +7,7 @@ import { eventLine } from "../../src/cli/commands/events.ts";
 import { alignColumns } from "../../src/cli/tabwriter.ts";
 import { toTimestamp } from "../../src/cli/timestamps.ts";
 import { vitrineVersion } from "../../src/cli/version-text.ts";
-import { hasDocker, type RecordingEngine, recordingEngine } from "../support/recording-engine.ts";
+import { type RecordingEngine, recordingEngine } from "../support/recording-engine.ts";
 
 const hour = 3600;
 const now = Math.floor(Date.now() / 1000);
@@ -160,7 +160,7 @@ async function vitrine(
   return { exitCode: await child.exited, stdout, stderr };
 }
 
-describe.skipIf(!hasDocker)("prints what docker prints", () => {
+describe("prints what docker prints", () => {
   test.each(commands)("%s", async (line) => {
     const [docker, own] = await Promise.all([engine.docker(...line.split(" ")), vitrine(line)]);
     expect(own.stdout).toBe(docker.stdout);

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { GoTemplate, goType } from "../../src/cli/go-template/index.ts";
 import { inspectZeroValue } from "../../src/cli/inspect-zero-values.ts";
-import { hasDocker, type RecordingEngine, recordingEngine } from "../support/recording-engine.ts";
+import { type RecordingEngine, recordingEngine } from "../support/recording-engine.ts";
 
 const image = {
   Id: `sha256:${"ab".repeat(32)}`,
@@ -105,7 +105,7 @@ beforeAll(async () => {
 });
 afterAll(() => engine[Symbol.asyncDispose]());
 
-describe.skipIf(!hasDocker)("a template prints what docker prints", () => {
+describe("a template prints what docker prints", () => {
   test.each(templates)("%s", async (source) => {
     const docker = await engine.docker("image", "inspect", "--format", source, "x");
     const expected = docker.exitCode === 0 ? docker.stdout.replace(/\n$/, "") : docker.stderr.trim();

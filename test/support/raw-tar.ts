@@ -84,8 +84,6 @@ export function describeTree(folder: string): string {
   );
   const devices = shell(folder, String.raw`find . -type c -o -type b | LC_ALL=C sort | xargs -r stat -c '%n %t:%T'`);
   const sums = shell(folder, "find . -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum");
-  const attributes = Bun.which("getfattr")
-    ? shell(folder, "getfattr -R -P -h -d -m - -e hex . 2>/dev/null | LC_ALL=C sort || true")
-    : "";
+  const attributes = shell(folder, "getfattr -R -P -h -d -m - -e hex . 2>/dev/null | LC_ALL=C sort");
   return [files, devices, sums, attributes].join("--\n");
 }

@@ -17,8 +17,6 @@ export interface RecordingEngine extends AsyncDisposable {
   docker(...args: string[]): Promise<{ exitCode: number; stdout: string; stderr: string }>;
 }
 
-export const hasDocker = Bun.which("docker") !== null;
-
 /** `answers` maps `GET /containers/json` to the JSON of a 200; everything else is Docker's 404. */
 export async function recordingEngine(answers: Readonly<Record<string, unknown>>): Promise<RecordingEngine> {
   const scratch: Scratch = newScratch();

@@ -37,7 +37,7 @@ async function makeImage(fixture: ImageFixture): Promise<string> {
   return fixture.images.get("peer/app:v1").id;
 }
 
-describe.skipIf(!Bun.which("skopeo"))("skopeo (Debian's package skopeo)", () => {
+describe("skopeo (Debian's package skopeo)", () => {
   test("reads both forms of a saved archive, and its copy of the layout loads with the same id", async () => {
     await using scratch = newScratch();
     using fixture = openImages(join(scratch.path, "a"));
@@ -53,7 +53,7 @@ describe.skipIf(!Bun.which("skopeo"))("skopeo (Debian's package skopeo)", () => 
   });
 });
 
-describe.skipIf(!Bun.which("podman"))("podman (Debian's package podman)", () => {
+describe("podman (Debian's package podman)", () => {
   test("loads what was saved here, and what it saves loads here, with the same id", async () => {
     await using scratch = newScratch();
     const storage = [
@@ -116,7 +116,7 @@ async function startDockerd(scratch: Scratch): Promise<{ docker: (...words: stri
   };
 }
 
-describe.skipIf(!Bun.which("dockerd"))("dockerd (Debian's package docker.io)", () => {
+describe("dockerd (Debian's package docker.io)", () => {
   test("loads what was saved here, and what it saves loads here, with the same id", async () => {
     await using scratch = newScratch();
     await using peer = await startDockerd(scratch);
