@@ -1,4 +1,6 @@
 import { readFileSync } from "node:fs";
+import { treeSize } from "../archive/index.ts";
+import { EngineError } from "../common/index.ts";
 import type { Engine } from "../engine/index.ts";
 import { namespaceInodes, openCgroups } from "../kernel/index.ts";
 import type { Panorama } from "../spec/index.ts";
@@ -6,22 +8,50 @@ import type { Panorama } from "../spec/index.ts";
 /** Everything behind one container, read from the kernel and the disk now. Parts that a stopped container lacks are null. */
 export async function panorama(engine: Engine, idOrName: string): Promise<Panorama> {
   const container = await engine.containers.inspect(idOrName, { size: true });
-  const image = await engine.images.inspect(container.Image);
-  const [init = ""] = (container.GraphDriver.Data?.LowerDir ?? "").split(":");
+  const [init = "", ...lower] = (container.GraphDriver.Data?.LowerDir ?? "").split(":");
   const running = container.State.Running;
   return {
     container,
-    process: running ? processView(container.State.Pid) : null,
-    cgroup: running ? cgroupView(container.State.Pid) : null,
+    process: running ? unlessEnded(() => processView(container.State.Pid)) : null,
+    cgroup: running ? unlessEnded(() => cgroupView(container.State.Pid)) : null,
     readWriteLayer: {
       directory: container.GraphDriver.Data?.UpperDir ?? "",
       sizeBytes: container.SizeRw ?? 0,
       mountPoints: container.Mounts.map((mount) => mount.Destination),
     },
     initLayer: { directory: init },
-    imageLayers: await engine.images.layers(container.Image),
-    imageReferences: image.RepoTags,
+    ...(await imageView(engine, container.Image, lower)),
   };
+}
+
+type ImageView = Pick<Panorama, "imageLayers" | "imageReferences">;
+
+/** An image may be removed by force while a stopped container stands on its layers: then those are all there is to tell. */
+async function imageView(engine: Engine, id: string, directories: readonly string[]): Promise<ImageView> {
+  try {
+    const { RepoTags } = await engine.images.inspect(id);
+    return { imageLayers: await engine.images.layers(id), imageReferences: RepoTags };
+  } catch (error) {
+    if (!(error instanceof EngineError && error.code === "notFound")) throw error;
+    const layers = directories.map(async (directory) => ({
+      directory,
+      diffId: "",
+      instruction: "",
+      sizeBytes: await treeSize(directory),
+    }));
+    return { imageLayers: await Promise.all(layers), imageReferences: [] };
+  }
+}
+
+/** A process may end between two looks at it. */
+function unlessEnded<T>(look: () => T): T | null {
+  try {
+    return look();
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException | EngineError;
+    if (code === "ENOENT" || code === "ESRCH" || code === "notFound") return null;
+    throw error;
+  }
 }
 
 function processView(pid: number): Panorama["process"] {
