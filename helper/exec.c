@@ -27,7 +27,7 @@ static void pass_terminal(struct run *run) {
 }
 
 static void run_session(struct run *run) {
-  run_advance(run);
+  run_begin(run);
   while (run->state == RUN_WORKING) {
     run_hear_once(run);
     pass_terminal(run);

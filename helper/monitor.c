@@ -271,7 +271,7 @@ static void run_plan(struct monitor *monitor, const int standard[3]) {
   run->sink = to_start_channel;
   run->owner = monitor;
   monitor->run = run;
-  run_advance(run);
+  run_begin(run);
   check_run(monitor);
 }
 

@@ -79,7 +79,7 @@ int op_write_map(struct op_context *context, const char *const *arguments, unsig
   return write_of_child(context, uid ? "uid_map" : "gid_map", arguments[1]);
 }
 
-/** Of a v2 group the process was, or will be, born in it: see `birth_group` of run.c. */
+/** Of a v2 group the process was, or will be, born in it: see `open_birth_group` of run.c. */
 int op_join_cgroup(struct op_context *context, const char *const *arguments, unsigned count) {
   (void)count;
   char path[PATH_MAX];

@@ -13,7 +13,7 @@
 void run_init(struct run *run, const struct plan *plan) {
   memset(run, 0, sizeof *run);
   run->plan = plan;
-  run->channel = run->pidfd = run->terminal = -1;
+  run->channel = run->pidfd = run->terminal = run->birth_group = -1;
   run->child_at = run->exec_index = -1;
   run->standard[0] = run->standard[1] = run->standard[2] = -1;
   run->context = (struct op_context){
@@ -61,22 +61,9 @@ static int return_to_own_pid_namespace(struct op_context *context) {
   return error;
 }
 
-/** The v2 group that the plan joins: its process is born there, which is joining without a wait. -1: there is none. */
-static int birth_group(const struct plan *plan) {
-  for (unsigned index = 0; index < plan->op_count; index++) {
-    const struct op *op = &plan->ops[index];
-    if (op->kind->run != op_join_cgroup || !cgroup_is_unified(op->arguments[0])) continue;
-    return open(op->arguments[0], O_PATH | O_DIRECTORY | O_CLOEXEC);
-  }
-  return -1;
-}
-
 static int clone_child(struct run *run, uint64_t namespaces) {
-  int ends[2], pidfd = -1, group = birth_group(run->plan);
-  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
-    close_quietly(&group);
-    return fail(&run->context, "socketpair", "channel");
-  }
+  int ends[2], pidfd = -1, group = run->birth_group;
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) return fail(&run->context, "socketpair", "channel");
   struct clone_args arguments = {
     .flags = namespaces | CLONE_PIDFD | (run->is_session ? CLONE_PARENT : 0) | (group < 0 ? 0 : CLONE_INTO_CGROUP),
     .pidfd = (uintptr_t)&pidfd,
@@ -86,7 +73,7 @@ static int clone_child(struct run *run, uint64_t namespaces) {
   pid_t pid = sys_clone3(&arguments);
   if (pid == 0) child_run(run, ends[1]);
   int error = pid < 0 ? fail(&run->context, "clone3", "child") : 0;
-  close_quietly(&group);
+  close_quietly(&run->birth_group);
   close(ends[1]);
   if (error) {
     close(ends[0]);
@@ -142,6 +129,21 @@ static bool meet(struct run *run, const struct op *op) {
   run->next++;
   send_child(run);
   return true;
+}
+
+/** Now, since no path of the host leads anywhere once the view of files has been entered. */
+static void open_birth_group(struct run *run) {
+  for (unsigned index = 0; index < run->plan->op_count && run->birth_group < 0; index++) {
+    const struct op *op = &run->plan->ops[index];
+    if (op->kind->run != op_join_cgroup || !cgroup_is_unified(op->arguments[0])) continue;
+    run->birth_group = open(op->arguments[0], O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (run->birth_group < 0) return fail_run(run, (int)index, errno, op->arguments[0]);
+  }
+}
+
+void run_begin(struct run *run) {
+  open_birth_group(run);
+  run_advance(run);
 }
 
 void run_advance(struct run *run) {
@@ -240,6 +242,7 @@ void run_abandon(struct run *run) {
   close_quietly(&run->channel);
   close_quietly(&run->pidfd);
   close_quietly(&run->terminal);
+  close_quietly(&run->birth_group);
   undo_all(&run->context);
 }
 

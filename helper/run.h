@@ -33,6 +33,7 @@ struct run {
   pid_t child;
   int pidfd;
   uint64_t start_time;
+  int birth_group;        // the v2 group that the plan joins: its process is born there, which is joining without a wait; -1: none
   int terminal;           // the PTY master that came; -1: none
   int64_t exec_index;     // the child is about to execute; -1: not yet
   uint64_t exec_since;
@@ -44,6 +45,8 @@ struct run {
 };
 
 void run_init(struct run *run, const struct plan *plan);
+/** The first `run_advance`. */
+void run_begin(struct run *run);
 /** Goes on until the child or the daemon is needed. Look at `state` afterwards. */
 void run_advance(struct run *run);
 /** Takes whatever the child has sent by now. Look at `state` afterwards. */
