@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # Process 1 of the virtual machine. It runs twice: on the initramfs, where pivot_root must fail, and then as the init of the tmpfs that
 # switch_root made the root. The kernel's command line names the test files and the token that marks the result.
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root NO_COLOR=1 CI=1 VITRINE_VM=1 LANG=C.UTF-8
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root NO_COLOR=1 CI=1 VITRINE_VM=1 VITRINE_FROM_SOURCE=1 LANG=C.UTF-8
 
 say() { echo "vm: $*"; }
 

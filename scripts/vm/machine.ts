@@ -7,6 +7,8 @@ export interface MachineOptions {
   readonly memoryMebibytes: number;
   readonly cpus: number;
   readonly limitMs: number;
+  /** Told each line of the console beside its being passed through to stdout. */
+  readonly onLine?: (line: string) => void;
 }
 
 /**
@@ -32,7 +34,7 @@ export async function runMachine(options: MachineOptions): Promise<number> {
     machine.kill("SIGKILL");
   }, options.limitMs);
   try {
-    const status = await readConsole(machine.stdout, token);
+    const status = await readConsole(machine.stdout, { token, onLine: options.onLine });
     await machine.exited;
     if (isLate) throw new Error(`The virtual machine did not end within ${options.limitMs / 1000} s`);
     if (status === undefined) throw new Error("The virtual machine ended without a result");
@@ -44,7 +46,10 @@ export async function runMachine(options: MachineOptions): Promise<number> {
 }
 
 /** Passes the console's lines on and picks the result out of them. */
-async function readConsole(console_: ReadableStream<Uint8Array>, token: string): Promise<number | undefined> {
+async function readConsole(
+  console_: ReadableStream<Uint8Array>,
+  { token, onLine }: { token: string; onLine: MachineOptions["onLine"] },
+): Promise<number | undefined> {
   let status: number | undefined;
   let rest = "";
   const decoder = new TextDecoder();
@@ -53,7 +58,10 @@ async function readConsole(console_: ReadableStream<Uint8Array>, token: string):
     rest = lines.pop() ?? "";
     for (const line of lines) {
       if (line.startsWith(`${token} `)) status = Number(line.slice(token.length + 1));
-      else process.stdout.write(`${line}\n`);
+      else {
+        process.stdout.write(`${line}\n`);
+        onLine?.(line);
+      }
     }
   }
   if (rest !== "") process.stdout.write(`${rest}\n`);

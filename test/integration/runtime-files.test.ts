@@ -76,7 +76,7 @@ describe("what the kernel tells of the host", () => {
   test("can be read and not written where it has no namespace", async () => {
     // Opened only: what a value would do to the host is not tried.
     const command =
-      "cat /proc/sys/kernel/panic >/dev/null && echo read; : > /proc/sys/kernel/panic; : > /proc/sys/vm/swappiness";
+      "cat /proc/sys/kernel/panic >/dev/null && echo read; (: > /proc/sys/kernel/panic); (: > /proc/sys/vm/swappiness)";
     const { stdout, stderr } = await runContainer(engine, command);
     expect(stdout).toBe("read\n");
     expect(stderr.match(/Read-only file system/g)?.length).toBe(2);
