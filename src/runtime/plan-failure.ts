@@ -60,6 +60,8 @@ function describe(op: Op, { errno, words }: { errno: number; words: string }): D
       return { ...invalid, what: `cannot make the working directory ${JSON.stringify(first)}: ${words}` };
     case "bind":
       return { ...invalid, what: bindWords(op, { name, words }) };
+    case "pivot-root":
+      return { code: "internal", exitCode: exitEngine, what: pivotWords(op, { name, words }) };
     case "mount":
       return {
         code: "internal",
@@ -91,6 +93,14 @@ function bindWords(op: Op, { name, words }: { name: string; words: string }): st
   const what = `error mounting ${JSON.stringify(source)} to rootfs at ${JSON.stringify(target)}: ${words}`;
   if (name !== "ENOTDIR") return what;
   return `${what}: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type`;
+}
+
+/** pivot_root(2): EINVAL also where the present root is the initramfs, which cannot be unmounted. */
+function pivotWords(op: Op, { name, words }: { name: string; words: string }): string {
+  const [root = "", method = ""] = op.arguments;
+  const what = `cannot change the root to ${JSON.stringify(root)}: ${words}`;
+  if (name !== "EINVAL" || method !== "pivot") return what;
+  return `${what}: a host that runs on its initramfs has a root that cannot be exchanged, so the daemon needs --no-pivot there`;
 }
 
 function shorten(text: string): string {
