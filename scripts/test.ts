@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { machineState } from "./machine-state.ts";
 import { requirePrograms } from "./require-programs.ts";
 
 const root = join(import.meta.dir, "..");
@@ -21,6 +22,7 @@ const report = join(scratch, "report.xml");
 const paths = (named.length > 0 ? named : folders)
   .filter((path) => existsSync(join(root, path)))
   .map((path) => `./${path}`);
+const before = new Set(machineState());
 const run = Bun.spawn(
   [process.execPath, "test", "--timeout=30000", "--reporter=junit", `--reporter-outfile=${report}`, ...paths],
   {
@@ -33,9 +35,22 @@ const counts = readCounts(report);
 rmSync(scratch, { recursive: true, force: true });
 
 // A run that died has no report, or one without failures: it must still count as failed.
-const failed = status !== 0 && counts.failed === 0 ? 1 : counts.failed;
-console.log(`${counts.passed} passed, ${failed} failed`);
+const failedTests = status !== 0 && counts.failed === 0 ? 1 : counts.failed;
+const left = await leftBehind();
+for (const line of left) console.log(`left behind: ${line}`);
+const passed = counts.passed + (left.length === 0 ? 1 : 0);
+const failed = failedTests + (left.length === 0 ? 0 : 1);
+console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed > 0 || counts.passed === 0 ? 1 : 0);
+
+/** That the machine is as it was is a test of its own. The kernel takes namespaces apart in the background, hence the patience. */
+async function leftBehind(): Promise<string[]> {
+  for (let patience = 100; ; patience--) {
+    const left = machineState().filter((line) => !before.has(line));
+    if (left.length === 0 || patience === 0) return left;
+    await Bun.sleep(100);
+  }
+}
 
 function readCounts(path: string): { passed: number; failed: number } {
   if (!existsSync(path)) return { passed: 0, failed: 1 };
