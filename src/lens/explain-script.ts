@@ -65,6 +65,13 @@ export function explainScript(plan: Plan): string {
   ].join("\n");
 }
 
+/** Files of the host that are bound into the new root. */
+function boundFiles({ ops }: Plan): string[] {
+  return ops.flatMap(({ name, arguments: [source = "", , , root, kind] }) =>
+    name === "bind" && root !== "" && kind === "file" ? [source] : [],
+  );
+}
+
 function preamble(plan: Plan, root: string): string[] {
   return [
     "#!/bin/bash",
@@ -80,7 +87,8 @@ function preamble(plan: Plan, root: string): string[] {
     "export root",
     'if mountpoint -q "$root"; then echo "$root is mounted: the container is running" >&2; exit 125; fi',
     // Of an image, the engine explains a container that it made for the explanation alone.
-    'if [ ! -d "$(dirname "$root")" ]; then echo "The container of this script is gone: create one (vitrine create IMAGE) and explain that" >&2; exit 125; fi',
+    'if [ ! -d "$(dirname "$root")" ]; then echo "The container of this script is gone: run one (vitrine run IMAGE) and explain that" >&2; exit 125; fi',
+    `for file in ${boundFiles(plan).map(quote).join(" ")}; do if [ ! -e "$file" ]; then echo "$file is not there: the engine writes it when it starts the container for the first time (vitrine start)" >&2; exit 125; fi; done`,
     "undo=()",
     'clean_up() { local i; for ((i = ${#undo[@]} - 1; i >= 0; i--)); do eval "${undo[i]}" || true; done; }',
     "trap clean_up EXIT",

@@ -76,6 +76,16 @@ describe("the script of `explain --script`, under bash, with the daemon stopped"
   }, 60_000);
 });
 
+test("the script of a container that never started says what it lacks", async () => {
+  await engine.must("create", "--name", "fresh", "vitrine/base", "true");
+  const script = await engine.must("explain", "--script", "fresh");
+  const run = Bun.spawnSync(["bash", "-s"], { stdin: Buffer.from(script), stderr: "pipe" });
+  expect(run.exitCode).toBe(125);
+  expect(run.stderr.toString()).toMatch(/resolv\.conf is not there: .* \(vitrine start\)\n$/);
+  expect(mountsBelow(engine.scratch.path).filter((target) => target.endsWith("/merged"))).toEqual([]);
+  await engine.must("rm", "fresh");
+});
+
 test("explain of an image prints the plan of that run, and leaves nothing behind", async () => {
   const before = await engine.must("ps", "-aq");
   const text = await engine.must("explain", "--hostname", "told", "-v", "told:/told", "vitrine/base", "true");
