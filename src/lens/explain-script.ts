@@ -65,10 +65,13 @@ export function explainScript(plan: Plan): string {
   ].join("\n");
 }
 
-/** Files of the host that are bound into the new root. */
+/** What must be on the host before the script begins, to be bound into the new root: all that no op makes or finds in a group. */
 function boundFiles({ ops }: Plan): string[] {
-  return ops.flatMap(({ name, arguments: [source = "", , , root, kind] }) =>
-    name === "bind" && root !== "" && kind === "file" ? [source] : [],
+  const made = ops.flatMap(({ name, arguments: [first = "", , third = ""] }) =>
+    name === "mount" ? [third] : name === "join-cgroup" ? [first] : [],
+  );
+  return ops.flatMap(({ name, arguments: [source = "", , , root] }) =>
+    name === "bind" && root !== "" && !made.includes(source) ? [source] : [],
   );
 }
 

@@ -1,6 +1,7 @@
 // What the engine tells of a container, against what bash can make of it and what the kernel saw.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { basename } from "node:path";
+import { readFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import type { TracedOp } from "../../src/spec/index.ts";
 import { mountsBelow } from "../support/scratch.ts";
 import { straceOf } from "../support/strace.ts";
@@ -17,6 +18,12 @@ afterAll(async () => {
 }, 60_000);
 
 const noMerged = (): boolean => mountsBelow(engine.scratch.path).every((target) => !target.endsWith("/merged"));
+
+/** Every monitor is in this group, in each hierarchy, until it ends. */
+const noMonitor = (): boolean =>
+  [...new Bun.Glob(`{,*/}${engine.instance}/monitors/cgroup.procs`).scanSync("/sys/fs/cgroup")].every(
+    (file) => readFileSync(join("/sys/fs/cgroup", file), "utf8") === "",
+  );
 
 /** mountinfo without numbers that differ each time, and what an overlay's very first mount adds. */
 function comparable(lines: readonly string[]): string[] {
@@ -236,7 +243,7 @@ describe("strace of the helper, against `run --trace`", () => {
       );
       expect(exitCode).toBe(0);
       await engine.must("wait", "traced");
-      await waitFor("the container's root to be unmounted", noMerged);
+      await waitFor("the monitor to be gone", noMonitor);
       const { ops } = (await (await engine.api("GET", "/vitrine/containers/traced/plan")).json()) as {
         ops: TracedOp[];
       };
