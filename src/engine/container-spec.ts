@@ -7,7 +7,7 @@ import type { HostConfig, Mount, OciSpec, Plan, PlanSettings, ProcessSpec } from
 import { runtimeMounts } from "./container-mounts.ts";
 import { cgroupPathOf, monitorCgroupPath, type Core } from "./core.ts";
 import type { ContainerRecord } from "./container-record.ts";
-import { hostFileMounts } from "./host-files.ts";
+import { hostFileMounts, isHostFile } from "./host-files.ts";
 import { resolveProcessUser } from "./process-user.ts";
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -65,6 +65,8 @@ export function containerPlan(
     settings: monitorSettings(core, record, run.relays),
     cgroupDirectories: run.cgroupDirectories,
     pivot: core.options.noPivot ? "chroot" : "pivot",
+    // They are written at the start, and explained before it.
+    isFile: (path) => isHostFile(core.paths, record.id, path) || undefined,
   });
 }
 

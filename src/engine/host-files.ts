@@ -49,6 +49,11 @@ export function parseExtraHost(text: string): { name: string; address: string } 
   return { name, address };
 }
 
+/** Whether a path is one of them, also before the first start has written it. */
+export function isHostFile(paths: Paths, id: string, path: string): boolean {
+  return hostFileNames.some((name) => path === join(paths.container(id), name));
+}
+
 /** Their binds, but for those that a mount of the container's own covers. */
 export function hostFileMounts(paths: Paths, id: string, covered: ReadonlySet<string>): Mount[] {
   return hostFileNames

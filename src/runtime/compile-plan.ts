@@ -14,8 +14,8 @@ export interface PlanOptions {
   /** Host directories of the container's group, one a controller on v1, from `Cgroups.create`. */
   readonly cgroupDirectories: readonly string[];
   readonly pivot: "pivot" | "chroot";
-  /** Whether a bind's source is a file (the default looks): its target is made like it. */
-  readonly isFile?: (path: string) => boolean;
+  /** Whether a bind's source is a file, where that is known beforehand; else the host is looked at. Its target is made like it. */
+  readonly isFile?: (path: string) => boolean | undefined;
 }
 
 /** The same with the look at the host decided. */
@@ -59,7 +59,7 @@ const deviceLinks = [
  * plan's limits.
  */
 export function compilePlan(spec: OciSpec, options: PlanOptions): Plan {
-  const context: PlanContext = { ...options, isFile: options.isFile ?? isFileOnHost };
+  const context: PlanContext = { ...options, isFile: (path) => options.isFile?.(path) ?? isFileOnHost(path) };
   if (spec.linux.namespaces.some(({ type }) => type === "user")) {
     throw new EngineError("unsupported", "a user namespace of the container's own (userns-remap) is not built yet");
   }
