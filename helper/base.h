@@ -11,9 +11,16 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+// Each can be given to the compiler, so that tests can make another release's helper.
+#ifndef PROTOCOL_VERSION
 #define PROTOCOL_VERSION "1"
+#endif
+#ifndef PLAN_VERSION
 #define PLAN_VERSION "1"
+#endif
+#ifndef OP_SET
 #define OP_SET "1"
+#endif
 
 #define countof(array) (sizeof(array) / sizeof(array)[0])
 

@@ -16,6 +16,10 @@ const sanitizerFlags = [
 export interface CompileOptions {
   /** With AddressSanitizer and UndefinedBehaviorSanitizer, dynamically linked: for tests. */
   readonly sanitize?: boolean;
+  /** Sources in place of helper/, for tests of another release. */
+  readonly folder?: string;
+  /** Text for macros, such as `{OP_SET: "0"}`. */
+  readonly texts?: Readonly<Record<string, string>>;
 }
 
 /** Compiles helper/*.c into one executable at `output`. Throws a sentence that names the package when no compiler is there. */
@@ -24,11 +28,13 @@ export async function compileHelper(output: string, options: CompileOptions = {}
   if (!compiler) {
     throw new Error("No C compiler found: install one (Debian: apt-get install gcc libc6-dev), then run npm ci again.");
   }
-  const sources = readdirSync(helperFolder)
+  const { folder = helperFolder, texts = {} } = options;
+  const sources = readdirSync(folder)
     .filter((name) => name.endsWith(".c"))
-    .map((name) => join(helperFolder, name));
+    .map((name) => join(folder, name));
+  const definitions = Object.entries(texts).map(([name, text]) => `-D${name}=${JSON.stringify(text)}`);
   const flags = options.sanitize ? sanitizerFlags : releaseFlags;
-  const run = Bun.spawn([compiler, ...strictFlags, ...flags, "-o", output, ...sources], {
+  const run = Bun.spawn([compiler, ...strictFlags, ...definitions, ...flags, "-o", output, ...sources], {
     stdout: "pipe",
     stderr: "pipe",
   });

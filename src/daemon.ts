@@ -18,6 +18,7 @@ Options:
       --bridge string     Name of its bridge (default "vitrine0")
       --bip string        The bridge's subnet, such as 172.30.0.0/16 (default: the first free one from 172.17.0.0/16)
       --label string      A label that "info" shows; repeatable
+      --helper string     The helper program (default: the one beside this program)
       --no-pivot          Enter containers by moving the mount and chroot, where the root is an initramfs
   -D, --debug             Say more
       --help              Print this
@@ -31,6 +32,7 @@ const optionTypes = {
   bridge: { type: "string", default: "vitrine0" },
   bip: { type: "string" },
   label: { type: "string", multiple: true, default: [] as string[] },
+  helper: { type: "string" },
   "no-pivot": { type: "boolean", default: false },
   debug: { type: "boolean", short: "D", default: false },
   help: { type: "boolean", default: false },
@@ -95,7 +97,7 @@ function toDaemonOptions(
     labels: values.label ?? [],
     debug: values.debug ?? false,
     noPivot: values["no-pivot"] ?? false,
-    helperPath: besideExecutable("vitrine-helper"),
+    helperPath: values.helper ?? besideExecutable("vitrine-helper"),
     bunPath: isCompiled() ? besideExecutable("bun") : process.execPath,
     log: (level, message) => {
       if (level === "debug" && !values.debug) return;

@@ -24,6 +24,7 @@ import type {
   WaitCondition,
 } from "./contract.ts";
 import { cgroupPathOf, publishContainerEvent, type Core } from "./core.ts";
+import { monitorOf } from "./foreign-monitor.ts";
 import { requireKnownFilters } from "./known-filters.ts";
 import type { ExitResult, LiveContainer } from "./live-container.ts";
 import { processTable } from "./process-table.ts";
@@ -223,9 +224,7 @@ export class Containers implements ContainerService {
   }
 
   async resize(idOrName: string, size: { rows: number; columns: number }): Promise<void> {
-    const { monitor, record } = this.core.containers.get(idOrName);
-    if (!monitor) throw new EngineError("conflict", `Container ${record.id} is not running`);
-    await monitor.resize(size);
+    await monitorOf(this.core.containers.get(idOrName)).resize(size);
   }
 
   async logs(

@@ -1,5 +1,6 @@
 import { EngineError } from "../common/index.ts";
 import { publishContainerEvent, cgroupPathOf, type Core } from "./core.ts";
+import { signalForeignRun } from "./foreign-monitor.ts";
 import type { LiveContainer } from "./live-container.ts";
 import { parseSignal } from "./signals.ts";
 
@@ -68,7 +69,8 @@ export async function killContainer(core: Core, container: LiveContainer, text: 
 
 async function sendSignal(core: Core, container: LiveContainer, signal: number): Promise<void> {
   try {
-    await container.monitor?.signal(signal);
+    if (container.monitorRefusal) signalForeignRun(container, signal);
+    else await container.monitor?.signal(signal);
   } catch (error) {
     // It ended on its own just now: its exit is on its way.
     core.options.log("debug", `Signal ${signal} to ${container.record.id}: ${(error as Error).message}`);

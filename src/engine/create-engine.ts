@@ -111,7 +111,10 @@ function compose(core: Core, parts: { database: Disposable; execs: Execs; health
       idleMemory[Symbol.dispose]();
       for (const container of core.containers.all()) {
         clearTimeout(container.restartTimer);
-        container.monitor?.close();
+        const { monitor } = container;
+        // Forgotten before it is closed: the end of a connection would be taken for the container's.
+        container.monitor = container.monitorRefusal = undefined;
+        monitor?.close();
       }
       const idle = core.store.all().every((record) => record.state.phase !== "running");
       await core.networks.close({ removeAll: idle });

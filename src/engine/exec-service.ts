@@ -5,6 +5,7 @@ import type { ExecCreateRequest, ExecInspect, Plan, ProcessSpec } from "../spec/
 import { containerSpec, environmentOf, processOf } from "./container-spec.ts";
 import type { ExecService, OutputChunk, StdioSession } from "./contract.ts";
 import { cgroupPathOf, publishContainerEvent, type Core } from "./core.ts";
+import { monitorOf } from "./foreign-monitor.ts";
 import type { LiveContainer } from "./live-container.ts";
 import { resolveProcessUser } from "./process-user.ts";
 
@@ -91,8 +92,7 @@ export class Execs implements ExecService {
     options: { detach: boolean; consoleSize: readonly [number, number] | undefined },
   ): Promise<StdioSession | undefined> {
     const { container, request } = exec;
-    const { monitor } = container;
-    if (!monitor) throw new EngineError("conflict", `Container ${container.record.id} is not running`);
+    const monitor = monitorOf(container);
     const { plan, settings } = this.#plan(exec, options);
     const session = await monitor.exec({ helperPath: this.core.options.helperPath, plan, settings });
     const { pid, startTime } = await session.started;

@@ -1,3 +1,4 @@
+import { EngineError } from "../common/index.ts";
 import type { TracedOp } from "../spec/index.ts";
 import type { MonitorConnection } from "../runtime/index.ts";
 import type { ContainerRecord } from "./container-record.ts";
@@ -17,6 +18,8 @@ export class LiveContainer {
   readonly changes = new Mutex();
   readonly pendingAttachments = new Set<PendingAttachment>();
   monitor: MonitorConnection | undefined;
+  /** Why there is no connection although it runs: its monitor speaks another protocol. */
+  monitorRefusal: EngineError | undefined;
   /** What the last start did, for `--trace`. */
   trace: readonly TracedOp[] = [];
   /** The network and cgroup of the last run are being given back; the next start waits for it. */
@@ -77,6 +80,10 @@ export class LiveContainer {
     settle(this.#stopWaiters, result);
     settle(this.#removalWaiters, result);
   }
+}
+
+export function notRunning({ record }: LiveContainer): EngineError {
+  return new EngineError("conflict", `Container ${record.id} is not running`);
 }
 
 function settle(waiters: Set<(result: ExitResult) => void>, result: ExitResult): void {

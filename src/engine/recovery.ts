@@ -8,6 +8,7 @@ import { giveBack, lostMonitor, recordExit, watchExit } from "./container-exit.t
 import { giveUpStorage } from "./container-removal.ts";
 import { startContainer } from "./container-start.ts";
 import { cgroupPathOf, type Core } from "./core.ts";
+import { adoptForeignRun } from "./foreign-monitor.ts";
 import type { LiveContainer } from "./live-container.ts";
 
 /** A container that ran when the machine went down has no exit code of its own. */
@@ -96,14 +97,18 @@ async function reconnect(core: Core, container: LiveContainer): Promise<boolean>
     await monitor.subscribe();
     container.monitor = monitor;
   } catch (error) {
-    core.options.log("warning", `Cannot reach the monitor of ${record.id}: ${toEngineError(error).message}`);
-    return false;
+    const refusal = toEngineError(error);
+    if (refusal.code !== "unsupported") {
+      core.options.log("warning", `Cannot reach the monitor of ${record.id}: ${refusal.message}`);
+      return false;
+    }
+    adoptForeignRun(core, container, refusal);
   }
   if (state.phase === "starting") {
     Object.assign(state, { phase: "running", paused: false, error: "", startedAt: new Date().toISOString() });
     core.store.save(record);
   }
-  watchExit(core, container, container.monitor);
+  if (container.monitor) watchExit(core, container, container.monitor);
   return true;
 }
 

@@ -1,5 +1,8 @@
 // The frames between daemon and monitor (docs/flows/monitor-protocol.md).
 
+/** The version of all this, which a monitor says in its hello; helper/base.h has the same. */
+export const monitorProtocol = 1;
+
 export const frameType = {
   stdin: 0,
   stdout: 1,

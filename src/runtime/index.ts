@@ -9,7 +9,7 @@ export { compileExecPlan, type ExecPlanContext } from "./compile-exec-plan.ts";
 export { compilePlan, type PlanOptions as PlanContext } from "./compile-plan.ts";
 export type { ExecSession, StartedProcess } from "./exec-session.ts";
 export { readExitRecord, type ExitRecord, type StoredExitRecord } from "./exit-record.ts";
-export type { OpReport } from "./frames.ts";
+export { monitorProtocol, type OpReport } from "./frames.ts";
 export { splitMountOptions, tmpfsOptions } from "./mount-options.ts";
 export { MonitorConnection, type AttachStreams, type MonitorHello } from "./monitor-connection.ts";
 export { encodeOciSpec, toOciSpec, type NamespaceChoice, type SpecInput } from "./oci-spec.ts";

@@ -1,11 +1,10 @@
 import { EngineError } from "../common/index.ts";
 import { errnoName, errnoText } from "../kernel/index.ts";
 import type { Plan, PlanSettings } from "../spec/index.ts";
-import { planVersion } from "../spec/index.ts";
 import { type ExecSession, startExecSession } from "./exec-session.ts";
 import { type ExitRecord, decodeExit } from "./exit-record.ts";
 import { FrameChannel } from "./frame-channel.ts";
-import { type Frame, decodeFields, encodeFields, frameType } from "./frames.ts";
+import { type Frame, decodeFields, encodeFields, frameType, monitorProtocol } from "./frames.ts";
 import { type LogPosition, type OutputEvent, OutputQueue } from "./output-queue.ts";
 
 /** What a monitor says of itself when somebody connects. */
@@ -64,14 +63,20 @@ export class MonitorConnection implements Disposable {
     this.#greeting.promise.catch(() => undefined);
   }
 
-  /** Connects to a running container's monitor and hears its hello. Throws unavailable, or unsupported for another plan version. */
+  /**
+   * Connects to a running container's monitor and hears its hello. Throws unavailable, or unsupported for another protocol. Its plan
+   * version and op set do not matter any more: its own plan has run, and an exec brings the present helper.
+   */
   static async connect(socketPath: string): Promise<MonitorConnection> {
     const connection = new MonitorConnection(socketPath);
     connection.#channel = await FrameChannel.connect(socketPath, connection.#handlers());
     const hello = await connection.hello();
-    if (hello.planVersion !== planVersion) {
+    if (hello.protocol !== monitorProtocol) {
       connection.close();
-      throw new EngineError("unsupported", `The monitor speaks plan version ${hello.planVersion}, not ${planVersion}`);
+      throw new EngineError(
+        "unsupported",
+        `The monitor of container ${hello.containerId} speaks protocol version ${hello.protocol}, and this engine version ${monitorProtocol}`,
+      );
     }
     return connection;
   }

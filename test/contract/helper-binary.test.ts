@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { compileHelper } from "../../scripts/compile-helper.ts";
+import { monitorProtocol } from "../../src/runtime/index.ts";
 import { planOpSet, planVersion } from "../../src/spec/index.ts";
 import { containerOps, eventually, makeBusyboxRoot, startMonitored } from "../support/monitored.ts";
 import { newScratch } from "../support/scratch.ts";
@@ -13,7 +14,7 @@ test("the released helper is static, small, says its versions, and its monitor t
   expect(statSync(helper).size).toBeLessThan(1_000_000);
   expect(readFileSync(helper).includes("/lib64/ld-linux")).toBe(false);
   const run = (...words: string[]) => Bun.spawnSync([helper, ...words]);
-  expect(run("version").stdout.toString()).toBe(`vitrine-helper 1 ${planVersion} ${planOpSet}\n`);
+  expect(run("version").stdout.toString()).toBe(`vitrine-helper ${monitorProtocol} ${planVersion} ${planOpSet}\n`);
   for (const words of [[], ["dance"], ["version", "more"]]) expect(run(...words).exitCode).toBe(2);
 
   const root = makeBusyboxRoot(scratch.path);

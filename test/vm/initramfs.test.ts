@@ -4,13 +4,7 @@ import { EngineError } from "../../src/common/index.ts";
 import { readMounts } from "../../src/kernel/index.ts";
 import { busyboxPlan, makeBusyboxRoot, startPlan } from "../support/busybox-container.ts";
 import { importBusybox } from "../support/busybox-image.ts";
-import {
-  createContainer,
-  execContainer,
-  refusal,
-  removeContainer,
-  startContainer,
-} from "../support/engine-containers.ts";
+import { execContainer, removeContainer, startContainer } from "../support/engine-containers.ts";
 import { mountsBelow, newScratch } from "../support/scratch.ts";
 import { startTestEngine } from "../support/test-engine.ts";
 import { pivotInNewNamespace } from "./pivot.ts";
