@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import type { ContainerCreateRequest, ExecCreateRequest, Resources, RestartPolicy } from "../spec/index.ts";
+import type { ContainerConfig, ContainerCreateRequest, ExecCreateRequest, Resources, RestartPolicy } from "../spec/index.ts";
 
 // Shapes of request bodies. Unknown keys pass, as they do in Docker; a known key of the wrong type does not.
 const text = v.optional(v.string());
@@ -170,6 +170,14 @@ const endpoints = v.nullish(
 export const containerCreate = v.pipe(
   v.looseObject({ ...containerConfigEntries, HostConfig: v.nullish(hostConfig), NetworkingConfig: endpoints }),
   v.transform((body) => body as unknown as ContainerCreateRequest),
+);
+
+/** The body of `POST /commit`: a config, `{}` or `null`. */
+export const containerConfig = v.nullable(
+  v.pipe(
+    v.looseObject(containerConfigEntries),
+    v.transform((body) => body as unknown as ContainerConfig),
+  ),
 );
 
 export const containerUpdate = v.pipe(

@@ -10,6 +10,7 @@ import type { ApiReply } from "./reply.ts";
 import { ApiRequest } from "./request.ts";
 import { Router } from "./router.ts";
 import { buildRoutes } from "./routes/build.ts";
+import { commitRoutes } from "./routes/commit.ts";
 import { containerFileRoutes } from "./routes/container-files.ts";
 import { containerIoRoutes } from "./routes/container-io.ts";
 import { containerRoutes } from "./routes/containers.ts";
@@ -65,6 +66,7 @@ function createRouter(engine: Engine): Router {
     containerRoutes(engine),
     containerIoRoutes(engine),
     containerFileRoutes(engine),
+    commitRoutes(engine),
     imageRoutes(engine),
     buildRoutes(engine),
     volumeAndNetworkRoutes(engine),

@@ -1,6 +1,5 @@
 /** What the Docker Engine API has and this engine does not yet: answered by name, so that nobody looks for a spelling mistake. */
 const unbuilt: readonly (readonly [methods: string, path: RegExp, what: string])[] = [
-  ["POST", /^\/commit$/, "Making an image of a container (commit)"],
   ["POST", /^\/networks\/(create|prune|[^/]+\/(connect|disconnect))$/, "Making and changing networks"],
   ["DELETE", /^\/networks\/[^/]+$/, "Removing networks"],
   ["POST", /^\/images\/.+\/push$/, "Pushing to a registry"],

@@ -1,9 +1,9 @@
-import type { ImageRecord, ImageStore, LayerHold } from "../image/index.ts";
+import { orderRunConfig, type ImageRecord, type ImageStore, type LayerHold } from "../image/index.ts";
 import type { Layer, Snapshotter } from "../snapshot/index.ts";
 import type { HistoryEntry, ImageConfig, ImageRunConfig } from "../spec/index.ts";
 import type { BuildArguments } from "./build-arguments.ts";
 import type { BuildCache } from "./build-cache.ts";
-import { initialRunConfig, orderRunConfig, stepKey } from "./run-config.ts";
+import { initialRunConfig, stepKey } from "./run-config.ts";
 
 /** Where a stage stands after a step. Immutable: a step gives the next. */
 export interface StageState {

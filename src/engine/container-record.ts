@@ -23,6 +23,8 @@ export interface ContainerMount extends MountPoint {
 export interface RunState {
   phase: "created" | "starting" | "running" | "exited" | "removing" | "dead";
   paused: boolean;
+  /** `paused` only for as long as a commit reads its files. */
+  frozenToCommit?: boolean;
   /** Waiting for the restart policy's back-off. */
   restarting: boolean;
   oomKilled: boolean;

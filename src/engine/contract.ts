@@ -1,5 +1,6 @@
 // What the engine offers to its edges (api/, lens/): the service decides, the edge decodes and encodes.
 import type {
+  ContainerConfig,
   ContainerCreateRequest,
   ContainerInspect,
   ContainerSummary,
@@ -171,6 +172,20 @@ export interface ImageService {
   prune(filters: Filters): Promise<{ deleted: ({ Untagged: string } | { Deleted: string })[]; spaceReclaimed: number }>;
 }
 
+/** Options of `POST /commit`, decoded. */
+export interface CommitOptions {
+  /** A tag for the image: `name:tag`. */
+  readonly reference?: string;
+  readonly author: string;
+  readonly comment: string;
+  /** Dockerfile instructions that change the config, in order. */
+  readonly changes: readonly string[];
+  /** Whether the container stands still meanwhile. */
+  readonly pause: boolean;
+  /** Stands in for the container's own config; what it leaves open is the container's. */
+  readonly config?: ContainerConfig;
+}
+
 /** Options of `POST /build`, decoded. `context` is a tar, perhaps compressed. */
 export interface BuildRequest {
   readonly context: AsyncIterable<Uint8Array>;
@@ -226,5 +241,7 @@ export interface Engine extends AsyncDisposable {
   readonly networks: NetworkQueries;
   readonly system: SystemService;
   build(request: BuildRequest): AsyncIterable<ProgressMessage>;
+  /** Makes an image of a container; answers its id. */
+  commit(idOrName: string, options: CommitOptions): Promise<string>;
   pruneBuildCache(): Promise<{ deleted: string[]; spaceReclaimed: number }>;
 }

@@ -6,6 +6,7 @@ import { openCgroups } from "../kernel/index.ts";
 import { NetworkService } from "../network/index.ts";
 import { createOverlay2 } from "../snapshot/index.ts";
 import { build } from "../build/index.ts";
+import { commitContainer, thawInterruptedCommits } from "./container-commit.ts";
 import { usersOfVolume } from "./container-removal.ts";
 import { Containers } from "./container-service.ts";
 import { ContainerStore } from "./container-store.ts";
@@ -77,6 +78,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const execs = new Execs(core);
   const health = new HealthChecks(core, execs);
   await recover(core);
+  await thawInterruptedCommits(core);
   health.resume();
   restartAfterRecovery(core);
   return compose(core, { database, execs, health });
@@ -101,6 +103,7 @@ function compose(core: Core, parts: { database: Disposable; execs: Execs; health
         paths: core.paths,
         db: core.database,
       }),
+    commit: (idOrName, options) => commitContainer(core, core.containers.get(idOrName), options),
     async pruneBuildCache() {
       // The classic builder's cache is its untagged images.
       const { deleted, spaceReclaimed } = await images.prune(new Map([["dangling", ["true"]]]));

@@ -1,7 +1,10 @@
 export { applyConfigChanges } from "./config-change.ts";
 export { chainIdsOf } from "./chain-ids.ts";
+export { encodeChildConfig } from "./child-config.ts";
+export { parseTag } from "./create-image.ts";
 export { matchGlob } from "./glob.ts";
 export { parseImageConfig } from "./image-config.ts";
 export type { CreateImageOptions, DeletedItem, ImageRecord, ImageStoreOptions, ImageUsers } from "./image-record.ts";
 export { ImageStore } from "./image-store.ts";
 export type { LayerHold } from "./layer-holds.ts";
+export { orderRunConfig } from "./run-config-order.ts";

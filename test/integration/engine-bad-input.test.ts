@@ -241,6 +241,8 @@ describe("other requests that are refused", () => {
     ['GET /events?until=1&filters={"bogus":["x"]}', 400, "invalid filter 'bogus'"],
     ['POST /containers/prune?filters={"bogus":["x"]}', 400, "invalid filter 'bogus'"],
     ["GET /exec/zz/json", 404, "No such exec instance: zz"],
+    ["POST /commit?container=zz", 404, "No such container: zz"],
+    ["POST /commit", 400, "the container to commit must be named"],
     ["GET /volumes/zz", 404, "get zz: no such volume"],
     ["GET /networks/zz", 404, "network zz not found"],
     ["DELETE /images/zz", 404, "No such image: zz:latest"],
@@ -251,7 +253,6 @@ describe("other requests that are refused", () => {
     ["GET /v1.99/info", 400, "client version 1.99 is too new. Maximum supported API version is 1.51"],
     ["GET /nope", 404, "page not found"],
     ["PATCH /containers/json", 404, "page not found"],
-    ["POST /commit?container=zz", 501, "commit"],
     ["POST /networks/create", 501, "networks"],
     ["GET /services", 501, "Swarm"],
   ];
