@@ -11,6 +11,7 @@ struct client *client_add(struct monitor *monitor, int fd) {
   if (!client || set_nonblocking(fd)) return free(client), NULL;
   client->monitor = monitor;
   client->task = &monitor->init;
+  client->log_fd = -1;
   client->source.ready = client_ready;
   if (loop_add(&monitor->loop, &client->source, fd, EPOLLIN)) return free(client), NULL;
   client->next = monitor->clients;
@@ -47,6 +48,7 @@ void client_forget(struct client *client) {
   if (task->client == client) task->client = NULL;
   loop_close(&monitor->loop, &client->source);
   close_received(client);
+  close_quietly(&client->log_fd);
   buffer_free(&client->in);
   buffer_free(&client->out);
   loop_free(&monitor->loop, client);
@@ -102,11 +104,12 @@ void client_done(struct client *client, int error) {
   client_send(client, FRAME_DONE, bytes, payload.used);
 }
 
-void client_send_position(struct client *client, enum frame_type type, uint64_t generation, uint64_t offset) {
+void client_send_position(struct client *client, enum frame_type type) {
+  const struct log *log = &client->monitor->log;
   char bytes[64];
   struct text payload = text_on(bytes);
-  text_add_number_field(&payload, (int64_t)generation);
-  text_add_number_field(&payload, (int64_t)offset);
+  text_add_number_field(&payload, (int64_t)log->inode);
+  text_add_number_field(&payload, (int64_t)log->offset);
   client_send(client, type, bytes, payload.used);
 }
 
@@ -124,21 +127,30 @@ bool clients_can_take(const struct task *task) {
   return true;
 }
 
-void clients_deliver(struct task *task, enum frame_type stream, const char *bytes, size_t count) {
-  struct log *log = &task->monitor->log;
-  uint64_t generation = log->generation, offset = log->offset;
-  if (has_log(task)) log_write(log, stream == FRAME_STDOUT ? "stdout" : "stderr", bytes, count);
+/** Clients without room get nothing more, but word where in the log to go on. */
+static void leave_behind(struct task *task, unsigned wanting, size_t count) {
   struct client *next;
   for (struct client *client = task->monitor->clients; client; client = next) {
     next = client->next;
-    if (!is_listening(client, task, stream == FRAME_STDOUT ? WANTS_STDOUT : WANTS_STDERR)) continue;
-    if (client_has_room(client, count) || (task->exited && !has_log(task))) {
-      client_send(client, stream, bytes, count);
-    } else {
-      // Only with a log: without one the task is not read while a client has no room.
-      client->wants &= WANTS_STDIN;
-      client_send_position(client, FRAME_LAGGING, generation, offset);
-    }
+    if (!is_listening(client, task, wanting) || client_has_room(client, count)) continue;
+    client->wants &= WANTS_STDIN;
+    close_quietly(&client->log_fd);
+    client->log_fd = log_hold(&task->monitor->log);
+    client_send_position(client, FRAME_LAGGING);
+  }
+}
+
+void clients_deliver(struct task *task, enum frame_type stream, const char *bytes, size_t count) {
+  unsigned wanting = stream == FRAME_STDOUT ? WANTS_STDOUT : WANTS_STDERR;
+  // Without a log, the task is not read while a client has no room.
+  if (has_log(task)) {
+    leave_behind(task, wanting, count);
+    log_write(&task->monitor->log, stream == FRAME_STDOUT ? "stdout" : "stderr", bytes, count);
+  }
+  struct client *next;
+  for (struct client *client = task->monitor->clients; client; client = next) {
+    next = client->next;
+    if (is_listening(client, task, wanting)) client_send(client, stream, bytes, count);
   }
 }
 

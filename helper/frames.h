@@ -22,7 +22,6 @@ enum frame_type {
   FRAME_DONE = 28,
   FRAME_EXEC = 29,
   FRAME_SUBSCRIBE = 30,
-  FRAME_LOG_SYNC = 31,
   FRAME_TERMINAL = 32, // an exec helper to its monitor, with the PTY master by SCM_RIGHTS
 };
 

@@ -19,6 +19,7 @@ static int open_file(struct log *log) {
   log->fd = open(log->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
   if (log->fd < 0) return errno;
   if (fstat(log->fd, &about) < 0) return errno;
+  log->inode = about.st_ino;
   log->offset = (uint64_t)about.st_size;
   return 0;
 }
@@ -46,8 +47,6 @@ static void rotate(struct log *log) {
     rename(from, to);
   }
   if (log->max_files <= 1) unlink(log->path);
-  log->generation++;
-  log->offset = 0;
   open_file(log);
 }
 
@@ -72,7 +71,7 @@ static void add(struct batch *batch, const char *bytes, size_t count) {
 static void add_record(struct batch *batch, const struct text *prefix, const char *words, size_t length, bool whole) {
   struct log *log = batch->log;
   uint64_t size = prefix->used + 2 + length + 1;
-  if (log->max_size_bytes > 0 && log->offset + batch->used > 0 &&
+  if (log->fd >= 0 && log->max_size_bytes > 0 && log->offset + batch->used > 0 &&
       log->offset + batch->used + size > (uint64_t)log->max_size_bytes) {
     flush(batch);
     rotate(log);
@@ -88,6 +87,8 @@ void log_write(struct log *log, const char *stream, const char *bytes, size_t co
   char prefix_bytes[64];
   struct text prefix = text_on(prefix_bytes);
   if (!log->path) return;
+  // A rotation may have found no room for a new file.
+  if (log->fd < 0) open_file(log);
   text_add_time(&prefix);
   text_add(&prefix, " ");
   text_add(&prefix, stream);
@@ -102,5 +103,7 @@ void log_write(struct log *log, const char *stream, const char *bytes, size_t co
   }
   flush(&batch);
 }
+
+int log_hold(const struct log *log) { return fcntl(log->fd, F_DUPFD_CLOEXEC, 0); }
 
 void log_close(struct log *log) { close_quietly(&log->fd); }

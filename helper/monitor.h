@@ -47,6 +47,7 @@ struct client {
   size_t stdin_done;   // bytes of the first frame's payload that went to stdin already
   int received[2];     // descriptors that came by SCM_RIGHTS
   unsigned received_count;
+  int log_fd;          // the file that `lagging` named, held so that its inode number stays its own; else -1
   bool is_start, subscribed, stalled, closing, gone;
 };
 
@@ -105,8 +106,8 @@ void client_flush(struct client *client);
 /** Goes on with frames that had to wait for stdin. */
 void client_resume(struct client *client);
 void client_forget(struct client *client);
-/** Answers with generation and offset of the log. */
-void client_send_position(struct client *client, enum frame_type type, uint64_t generation, uint64_t offset);
+/** Answers with the log's file and the offset in it. */
+void client_send_position(struct client *client, enum frame_type type);
 /** Output of a task to everyone who is attached to it. */
 void clients_deliver(struct task *task, enum frame_type stream, const char *bytes, size_t count);
 /** Whether the task's output may be read now: with a log always, else when every attached client has room. */

@@ -36,11 +36,10 @@ static unsigned wants_of(const struct frame *frame) {
 }
 
 static void attach(struct client *client, const struct frame *frame) {
-  const struct log *log = &client->monitor->log;
   unsigned wants = wants_of(frame);
   if (!client->task->is_init || wants == 0) return client_done(client, EINVAL);
   client->wants = wants;
-  client_send_position(client, FRAME_ATTACHED, log->generation, log->offset);
+  client_send_position(client, FRAME_ATTACHED);
 }
 
 static void resize(struct client *client, const struct frame *frame) {
@@ -87,9 +86,6 @@ bool request_handle(struct client *client, const struct frame *frame) {
     case FRAME_SUBSCRIBE: subscribe(client); break;
     case FRAME_GO: go(client); break;
     case FRAME_EXEC: start_session(client, frame); break;
-    case FRAME_LOG_SYNC:
-      client_send_position(client, FRAME_ATTACHED, client->monitor->log.generation, client->monitor->log.offset);
-      break;
     default: client_forget(client); break;
   }
   return true;

@@ -1,10 +1,10 @@
 import { EngineError } from "../common/index.ts";
-import { MonitorConnection, readLog } from "../runtime/index.ts";
+import { LogNames, LogReader, readLog } from "../runtime/index.ts";
 import { logPath } from "./container-spec.ts";
 import type { AttachOptions, LogOptions, OutputChunk, StdioSession } from "./contract.ts";
 import type { Core } from "./core.ts";
+import { followLog } from "./follow-log.ts";
 import type { LiveContainer } from "./live-container.ts";
-import { LogTrail } from "./log-trail.ts";
 import { openMonitorSession, type MonitorSession } from "./monitor-session.ts";
 
 /** Connects a client to a container's stdio; to one that does not run, at its next start, before it prints anything. */
@@ -21,26 +21,27 @@ export async function attachContainer(
   if (options.stream && restarting)
     throw new EngineError("conflict", `Container ${record.id} is restarting, wait until the container is running`);
   if (!options.stream) return replayOnly(core, container, options);
+  const path = logPath(core, record);
   const open = async (socketPath: string): Promise<MonitorSession> => {
-    const session = await openMonitorSession(socketPath, { ...options, tty, ...logReader(core, container, options) });
+    const session = await openMonitorSession(socketPath, {
+      ...options,
+      tty,
+      openLog:
+        path === undefined ? undefined : (from) => new LogReader(new LogNames(path), { ...streamsOf(options), from }),
+    });
     container.addReader(session.finished);
     return session;
   };
   if (record.state.phase !== "running") return new PendingSession(container, { tty, open });
-  const session = await open(core.paths.monitorSocket(record.id));
-  return options.logs ? withReplay(core, container, { options, session }) : session;
+  const socketPath = core.paths.monitorSocket(record.id);
+  if (!options.logs || path === undefined) return open(socketPath);
+  // What was logged before and what comes now are one: the log, followed from its beginning.
+  const input = await openMonitorSession(socketPath, { stdin: options.stdin, stdout: false, stderr: false, tty });
+  return withFollowedLog(container, { input, path, socketPath, options });
 }
 
-/** The log between two positions, for clients that fall behind; nothing for a container without a log. */
-function logReader(
-  core: Core,
-  container: LiveContainer,
-  streams: { stdout: boolean; stderr: boolean },
-): Pick<Parameters<typeof openMonitorSession>[1], "log"> {
-  const path = logPath(core, container.record);
-  if (path === undefined) return {};
-  const { stdout, stderr } = streams;
-  return { log: { trail: new LogTrail(path), read: (from, to) => readLog(path, { from, to, stdout, stderr }) } };
+function streamsOf({ stdout, stderr }: { stdout: boolean; stderr: boolean }): { stdout: boolean; stderr: boolean } {
+  return { stdout, stderr };
 }
 
 function replayOnly(core: Core, container: LiveContainer, options: AttachOptions): StdioSession {
@@ -58,25 +59,22 @@ function replayOnly(core: Core, container: LiveContainer, options: AttachOptions
   };
 }
 
-function withReplay(
-  core: Core,
+function withFollowedLog(
   container: LiveContainer,
-  { options, session }: { options: AttachOptions; session: MonitorSession },
+  session: { input: MonitorSession; path: string; socketPath: string; options: AttachOptions },
 ): StdioSession {
-  const path = logPath(core, container.record);
-  if (path === undefined) return session;
-  const { position, tty } = session;
-  async function* output(): AsyncGenerator<OutputChunk> {
-    if (path !== undefined)
-      yield* readLog(path, { stdout: options.stdout, stderr: options.stderr, ...(position ? { to: position } : {}) });
-    yield* session.output;
-  }
+  const { input, path, socketPath, options } = session;
+  const leave = new AbortController();
+  const open = (): LogReader => new LogReader(new LogNames(path), streamsOf(options));
   return {
-    tty,
-    output: output(),
-    write: (data) => session.write(data),
-    closeInput: () => session.closeInput(),
-    [Symbol.dispose]: () => session[Symbol.dispose](),
+    tty: input.tty,
+    output: followUntilRead(container, followLog(socketPath, { open, signal: leave.signal })),
+    write: (data) => input.write(data),
+    closeInput: () => input.closeInput(),
+    [Symbol.dispose]() {
+      leave.abort();
+      input[Symbol.dispose]();
+    },
   };
 }
 
@@ -143,7 +141,13 @@ export function containerLogs(
   return {
     tty,
     records: follows
-      ? followUntilRead(container, followLog(core.paths.monitorSocket(record.id), { ...options, path }))
+      ? followUntilRead(
+          container,
+          followLog(core.paths.monitorSocket(record.id), {
+            open: () => new LogReader(new LogNames(path), options),
+            signal: options.signal,
+          }),
+        )
       : readLog(path, options),
   };
 }
@@ -159,81 +163,5 @@ async function* followUntilRead(
     yield* records;
   } finally {
     resolve();
-  }
-}
-
-/** The file is the only source; live output merely tells when there is more to read. */
-async function* followLog(
-  socketPath: string,
-  options: LogOptions & { path: string; signal?: AbortSignal },
-): AsyncGenerator<OutputChunk> {
-  const { path, stdout, stderr, until } = options;
-  const range = { stdout, stderr, ...(until === undefined ? {} : { until }) };
-  // Questions have a connection of their own: on the live one, answers would wait behind output that nobody has taken yet.
-  const control = await MonitorConnection.connect(socketPath).catch(() => undefined);
-  if (!control) return yield* readLog(path, options);
-  const trail = new LogTrail(path);
-  const live = new LiveSignal(socketPath);
-  const stop = (): void => live.close();
-  options.signal?.addEventListener("abort", stop);
-  try {
-    await trail.anchor(control);
-    await live.open();
-    let position = await control.logSync();
-    yield* readLog(path, { ...options, to: position });
-    for await (const _more of live) {
-      const now = await control.logSync().catch(() => undefined);
-      if (!now) break;
-      yield* readLog(path, { ...range, from: position, to: now });
-      position = now;
-    }
-    if (options.signal?.aborted) return;
-    const end = trail.end();
-    if (end) yield* readLog(path, { ...range, from: position, to: end });
-  } catch (error) {
-    // The monitor went between two questions: nothing was read yet.
-    if (error instanceof EngineError && error.code === "unavailable") return yield* readLog(path, options);
-    throw error;
-  } finally {
-    options.signal?.removeEventListener("abort", stop);
-    live.close();
-    control.close();
-  }
-}
-
-/** Yields whenever a container may have printed more, until it has ended. */
-class LiveSignal implements AsyncIterable<void> {
-  #connection: MonitorConnection | undefined;
-  #closed = false;
-
-  constructor(private readonly socketPath: string) {}
-
-  async open(): Promise<void> {
-    const connection = await MonitorConnection.connect(this.socketPath);
-    this.#connection = connection;
-    if (this.#closed) connection.close();
-    await connection.attach({ stdout: true, stderr: true });
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<void> {
-    while (this.#connection && !this.#closed) {
-      let lagging = false;
-      for await (const event of this.#connection.output) {
-        lagging = event.kind === "lagging";
-        // A monitor that finds its client too slow sends it nothing more: come anew before looking.
-        if (lagging) break;
-        yield;
-      }
-      if (!lagging) return;
-      this.#connection.close();
-      this.#connection = undefined;
-      await this.open().catch(() => undefined);
-      yield;
-    }
-  }
-
-  close(): void {
-    this.#closed = true;
-    this.#connection?.close();
   }
 }

@@ -1,22 +1,17 @@
-import { MonitorConnection, type LogPosition } from "../runtime/index.ts";
+import { type LogPosition, type LogReader, MonitorConnection } from "../runtime/index.ts";
 import type { OutputChunk, StdioSession } from "./contract.ts";
-import type { LogTrail } from "./log-trail.ts";
+import { followLog } from "./follow-log.ts";
 
 export interface MonitorSessionOptions {
   readonly stdin: boolean;
   readonly stdout: boolean;
   readonly stderr: boolean;
   readonly tty: boolean;
-  /** What the log holds between two positions, for a client that fell behind. Without it, the container waits for its reader. */
-  readonly log?: {
-    readonly trail: LogTrail;
-    readonly read: (from: LogPosition, to: LogPosition) => AsyncIterable<OutputChunk>;
-  };
+  /** The log from a position on, for a client that fell behind. Without it, the container waits for its reader. */
+  readonly openLog?: ((from: LogPosition) => LogReader) | undefined;
 }
 
 export interface MonitorSession extends StdioSession {
-  /** Where in the log its output begins; undefined without output. */
-  readonly position: LogPosition | undefined;
   /** Resolves when the output was read to its end, or the session disposed of. */
   readonly finished: Promise<void>;
 }
@@ -26,9 +21,8 @@ export async function openMonitorSession(socketPath: string, options: MonitorSes
   // Input has a connection of its own: it must survive the output's falling behind.
   const input = options.stdin ? await connectInput(socketPath) : undefined;
   const output = options.stdout || options.stderr ? new LiveOutput(socketPath, options) : undefined;
-  const position = await output?.attach();
+  await output?.attach();
   return {
-    position,
     finished: output?.finished ?? Promise.resolve(),
     tty: options.tty,
     output: output ?? untilClosed(input),
@@ -55,26 +49,22 @@ async function* untilClosed(connection: MonitorConnection | undefined): AsyncGen
   yield* [];
 }
 
-/** Bytes as they are printed; when the client is too slow for that, from the log until it has caught up. */
+/** Bytes as they are printed; when the client is too slow for that, from the log, at its own pace. */
 class LiveOutput implements AsyncIterable<OutputChunk> {
   readonly #finish = Promise.withResolvers<void>();
   readonly finished = this.#finish.promise;
+  readonly #leave = new AbortController();
   #connection: MonitorConnection | undefined;
-  #closed = false;
 
   constructor(
     private readonly socketPath: string,
     private readonly options: MonitorSessionOptions,
   ) {}
 
-  /** Undefined once the monitor is gone. */
-  async attach(): Promise<LogPosition | undefined> {
-    const connection = await MonitorConnection.connect(this.socketPath);
-    await this.options.log?.trail.anchor(connection);
-    const position = await connection.attach({ stdout: this.options.stdout, stderr: this.options.stderr });
-    this.#connection = connection;
-    if (this.#closed) connection.close();
-    return position;
+  async attach(): Promise<void> {
+    const { stdout, stderr } = this.options;
+    this.#connection = await MonitorConnection.connect(this.socketPath);
+    await this.#connection.attach({ stdout, stderr });
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<OutputChunk> {
@@ -86,16 +76,17 @@ class LiveOutput implements AsyncIterable<OutputChunk> {
   }
 
   async *#read(): AsyncGenerator<OutputChunk> {
-    for (;;) {
-      const lag = yield* this.#live();
-      const { log } = this.options;
-      if (!lag || !log || this.#closed) return;
+    const lag = yield* this.#live();
+    const { openLog } = this.options;
+    const { signal } = this.#leave;
+    if (!lag || !openLog || signal.aborted) return;
+    const open = (): LogReader => {
+      const reader = openLog(lag);
+      // The monitor held the file for this connection; now the reader does.
       this.#connection?.close();
-      const caughtUp = await this.attach().catch(() => undefined);
-      const to = caughtUp ?? log.trail.end();
-      if (to) yield* log.read(lag, to);
-      if (!caughtUp) return;
-    }
+      return reader;
+    };
+    yield* followLog(this.socketPath, { open, signal });
   }
 
   async *#live(): AsyncGenerator<OutputChunk, LogPosition | undefined> {
@@ -108,7 +99,7 @@ class LiveOutput implements AsyncIterable<OutputChunk> {
   }
 
   close(): void {
-    this.#closed = true;
+    this.#leave.abort();
     this.#connection?.close();
     this.#finish.resolve();
   }

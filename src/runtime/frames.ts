@@ -22,7 +22,6 @@ export const frameType = {
   done: 28,
   exec: 29,
   subscribe: 30,
-  logSync: 31,
 } as const;
 
 export interface Frame {

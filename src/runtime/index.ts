@@ -15,7 +15,8 @@ export { MonitorConnection, type AttachStreams, type MonitorHello } from "./moni
 export { encodeOciSpec, toOciSpec, type NamespaceChoice, type SpecInput } from "./oci-spec.ts";
 export type { LogPosition, OutputEvent } from "./output-queue.ts";
 export { planFailure } from "./plan-failure.ts";
-export { readLog, type ReadLogOptions } from "./read-log.ts";
+export { LogNames } from "./log-files.ts";
+export { LogReader, readLog, type ReadLogOptions } from "./read-log.ts";
 export type { LogRecord } from "./log-line.ts";
 export { parseDeviceRule } from "./host-devices.ts";
 export { resolveRlimits } from "./rlimits.ts";

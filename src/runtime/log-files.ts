@@ -1,109 +1,121 @@
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { isWholeLine } from "./log-line.ts";
-import type { LogPosition } from "./output-queue.ts";
+import { closeSync, fstatSync, openSync, statSync } from "node:fs";
 
-/** One file of a log and the part of it to read. */
-export interface LogPart {
-  readonly descriptor: number;
-  readonly start: number;
-  readonly end: number;
-}
+/** A file of a log, held open: while it is, its inode number is no other file's, whatever it is renamed to. */
+export class LogFile implements Disposable {
+  readonly inode: bigint;
 
-const maxRotatedFiles = 1000;
-const tailBlockBytes = 64 * 1024;
-const newline = 0x0a;
+  /** Takes the descriptor over. */
+  constructor(readonly descriptor: number) {
+    this.inode = BigInt.asUintN(64, fstatSync(descriptor, { bigint: true }).ino);
+  }
 
-export interface LogRange {
-  /** Read on from here; default: the oldest record there is. */
-  readonly from?: LogPosition;
-  /** Stop here; default: where the current file ends now. Its generation tells which file is which when `from` is given. */
-  readonly to?: LogPosition;
+  get sizeBytes(): number {
+    return fstatSync(this.descriptor).size;
+  }
+
+  /** Whether it was rotated away: no name leads to it any more, and never will. */
+  get isGone(): boolean {
+    return fstatSync(this.descriptor).nlink === 0;
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.descriptor);
+  }
 }
 
 /**
- * Opens a log with its rotated files (`log.1` is younger than `log.2`) and says what to read of each, oldest first. Files are held
- * open, so that a rotation meanwhile changes nothing. The caller closes them. No log: nothing.
+ * The names of a log's files: `log` of age 0, which is written to, then `log.1`, `log.2`, …. The monitor renames them while they are
+ * read, the oldest first, so that a file only ever gets older, and one name is missing at a time.
  */
-export function openLogParts(path: string, range: LogRange): LogPart[] {
-  const files = openFiles(path);
-  const sizes = files.map((descriptor) => fstatSync(descriptor).size);
-  const { from, to } = range;
-  // The monitor may have rotated since it said `to`: the file that is shorter than that is a later one.
-  const rotatedSince = to !== undefined && (sizes[0] ?? 0) < to.offset ? 1 : 0;
-  const parts = files.map((descriptor, age): LogPart => {
-    const size = sizes[age] ?? 0;
-    if (!to) return { descriptor, start: 0, end: size };
-    const generation = to.generation + rotatedSince - age;
-    const end = generation > to.generation ? 0 : generation === to.generation ? Math.min(size, to.offset) : size;
-    if (!from || generation > from.generation) return { descriptor, start: 0, end };
-    return { descriptor, start: generation === from.generation ? from.offset : size, end };
-  });
-  return parts.reverse();
-}
+export class LogNames {
+  constructor(private readonly path: string) {}
 
-function openFiles(path: string): number[] {
-  const descriptors: number[] = [];
-  for (let age = 0; age < maxRotatedFiles; age++) {
+  open(age: number): LogFile | undefined {
     try {
-      descriptors.push(openSync(age === 0 ? path : `${path}.${age}`, "r"));
+      return new LogFile(openSync(this.#name(age), "r"));
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") break;
-      for (const descriptor of descriptors) closeSync(descriptor);
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
       throw error;
     }
   }
-  return descriptors;
+
+  inode(age: number): bigint | undefined {
+    const about = statSync(this.#name(age), { throwIfNoEntry: false, bigint: true });
+    return about && BigInt.asUintN(64, about.ino);
+  }
+
+  #name(age: number): string {
+    return age === 0 ? this.path : `${this.path}.${age}`;
+  }
 }
 
-/** Moves the starts so that only the last `count` lines are left: reads backwards from the end, and no more than it needs. */
-export function keepLastLines(parts: readonly LogPart[], count: number): LogPart[] {
-  const kept: LogPart[] = [];
-  let lines = 0;
-  for (const part of [...parts].reverse()) {
-    const found = count === 0 ? { start: part.end, lines: 0 } : findStart(part, { wanted: count, found: lines });
-    lines = found.lines;
-    kept.unshift({ ...part, start: found.start });
-    if (found.start > part.start || count === 0) {
-      // Everything older is not wanted; the descriptors still belong to the caller.
-      const older = parts.slice(0, parts.length - kept.length);
-      kept.unshift(...older.map((unused) => ({ ...unused, start: unused.end })));
-      break;
+/** A rotation can hide a file from one look, and hardly from so many. */
+const maxLooks = 100;
+
+/** All files of a log that are there, oldest first and without a gap; the caller disposes of them. No log: none. */
+export function openLogFiles(names: LogNames): LogFile[] {
+  const newest = openNewest(names);
+  if (!newest) return [];
+  const files = [newest];
+  try {
+    for (let file = neighbour(names, newest, "older"); file instanceof LogFile;) {
+      files.unshift(file);
+      file = neighbour(names, file, "older");
+    }
+    return files;
+  } catch (error) {
+    for (const file of files) file[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/**
+ * The files that follow one which is held: the next younger; none while it is the youngest; and when it was rotated away, all that are
+ * left. The caller disposes of them.
+ */
+export function openFollowing(names: LogNames, file: LogFile): LogFile[] {
+  const next = neighbour(names, file, "younger");
+  if (next === "gone") return openLogFiles(names);
+  return next ? [next] : [];
+}
+
+function openNewest(names: LogNames): LogFile | undefined {
+  for (let look = 0; look < maxLooks; look++) {
+    const file = names.open(0) ?? names.open(1);
+    if (file) return file;
+  }
+  return undefined;
+}
+
+/**
+ * Opens the file next to one that is held. Files only get older, and a rotation leaves one name out: so when the held one kept its name
+ * while the other was opened, and the names between them stayed free, then nothing is between them.
+ */
+function neighbour(names: LogNames, file: LogFile, side: "older" | "younger"): LogFile | "gone" | undefined {
+  for (;;) {
+    const age = ageOf(names, file);
+    if (age === undefined) return "gone";
+    const ages = side === "older" ? [age + 1, age + 2] : Array.from({ length: age }, (_, index) => age - 1 - index);
+    const free: number[] = [];
+    let found: LogFile | undefined;
+    for (const other of ages) {
+      found = names.open(other);
+      if (found) break;
+      free.push(other);
+    }
+    if (free.every((other) => names.inode(other) === undefined) && names.inode(age) === file.inode) return found;
+    found?.[Symbol.dispose]();
+  }
+}
+
+/** Undefined when it was rotated away, or moved out of sight by hand. */
+function ageOf(names: LogNames, file: LogFile): number | undefined {
+  for (let look = 0; look < maxLooks && !file.isGone; look++) {
+    for (let age = 0, missing = 0; missing < 2; age++) {
+      const inode = names.inode(age);
+      if (inode === file.inode) return age;
+      missing = inode === undefined ? missing + 1 : 0;
     }
   }
-  return kept;
-}
-
-/** Where the wanted last lines begin in this part, or its own start when it has not enough. */
-function findStart(part: LogPart, counted: { wanted: number; found: number }): { start: number; lines: number } {
-  let lines = counted.found;
-  let end = part.end;
-  let carried: Buffer = Buffer.alloc(0);
-  while (end > part.start) {
-    const begin = Math.max(part.start, end - tailBlockBytes);
-    const block = Buffer.concat([readExactly(part.descriptor, { start: begin, end }), carried]);
-    // Lines that begin in this block: each after a newline, and the first of all.
-    let lineEnd = block.lastIndexOf(newline);
-    while (lineEnd >= 0) {
-      const before = lineEnd === 0 ? -1 : block.lastIndexOf(newline, lineEnd - 1);
-      if (before < 0 && begin > part.start) break;
-      const isLineEnd = isWholeLine(block, before + 1) || lines === 0;
-      if (isLineEnd && lines === counted.wanted) return { start: begin + lineEnd + 1, lines };
-      if (isLineEnd) lines++;
-      lineEnd = before;
-    }
-    carried = lineEnd < 0 ? Buffer.alloc(0) : Buffer.from(block.subarray(0, lineEnd + 1));
-    end = begin;
-  }
-  return { start: part.start, lines };
-}
-
-export function readExactly(descriptor: number, range: { start: number; end: number }): Buffer {
-  const bytes = Buffer.allocUnsafe(range.end - range.start);
-  let length = 0;
-  while (length < bytes.length) {
-    const count = readSync(descriptor, bytes, length, bytes.length - length, range.start + length);
-    if (count === 0) break;
-    length += count;
-  }
-  return bytes.subarray(0, length);
+  return undefined;
 }

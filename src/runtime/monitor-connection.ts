@@ -106,16 +106,11 @@ export class MonitorConnection implements Disposable {
     await this.#ask(frameType.subscribe, []);
   }
 
-  /** Live output follows in `output` from the returned log position on (generation and offset 0 without a log). */
+  /** Live output follows in `output` from the returned log position on (inode and offset 0 without a log). */
   async attach(streams: AttachStreams): Promise<LogPosition> {
     const names = (["stdin", "stdout", "stderr"] as const).filter((name) => streams[name]);
     if (names.length === 0) throw new EngineError("invalidArgument", "attach needs stdin, stdout or stderr");
     return decodePosition(await this.#ask(frameType.attach, names));
-  }
-
-  /** Where the log ends now; everything written before is in the file. */
-  async logSync(): Promise<LogPosition> {
-    return decodePosition(await this.#ask(frameType.logSync, []));
   }
 
   /** Bytes to the container's stdin; resolves when more may be written. */
@@ -217,8 +212,8 @@ function gone(cause?: Error): EngineError {
 }
 
 function decodePosition(payload: Buffer): LogPosition {
-  const [generation, offset] = decodeFields(payload);
-  return { generation: Number(generation), offset: Number(offset) };
+  const [inode = "0", offset] = decodeFields(payload);
+  return { inode: BigInt.asUintN(64, BigInt(inode)), offset: Number(offset) };
 }
 
 function decodeHello(payload: Buffer): MonitorHello {

@@ -1,6 +1,6 @@
-/** A position in a container's log: how often it was rotated, and the byte in the file that was current then. */
+/** A position in a container's log: the inode number of one of its files, which it keeps when it is rotated, and a byte in it. */
 export interface LogPosition {
-  readonly generation: number;
+  readonly inode: bigint;
   readonly offset: number;
 }
 

@@ -20,7 +20,6 @@ export const frame = {
   done: 28,
   exec: 29,
   subscribe: 30,
-  logSync: 31,
 } as const;
 
 export interface Frame {
