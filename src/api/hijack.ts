@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { DetachWatcher } from "./detach-keys.ts";
+import { DetachWatcher } from "../common/index.ts";
 import type { ApiReply } from "./reply.ts";
 import { frame, multiplexedStreamType, rawStreamType } from "./multiplex.ts";
 

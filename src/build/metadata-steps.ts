@@ -2,10 +2,9 @@
 // Docker's classic builder writes into the history.
 import { posix } from "node:path";
 import { constants } from "node:os";
-import { EngineError } from "../common/index.ts";
+import { EngineError, formatGoDuration } from "../common/index.ts";
 import type { HealthConfig, ImageRunConfig } from "../spec/index.ts";
 import { quote } from "./characters.ts";
-import { formatDurationGo } from "./duration.ts";
 import type { CommandLine, Instruction, ListInstruction } from "./instruction.ts";
 import { parseExposedPorts } from "./ports.ts";
 import { shellOf } from "./run-config.ts";
@@ -153,7 +152,7 @@ function healthNote(config: ImageRunConfig): { note?: string } {
 /** A pointer to Go's HealthcheckConfig as `%+v` prints it. */
 function healthText(health: HealthConfig): string {
   const durations = (["Interval", "Timeout", "StartPeriod", "StartInterval"] as const).map(
-    (name) => `${name}:${formatDurationGo(health[name] ?? 0)}`,
+    (name) => `${name}:${formatGoDuration(health[name] ?? 0)}`,
   );
   return `&{Test:${listText(health.Test ?? [])} ${durations.join(" ")} Retries:${health.Retries ?? 0}}`;
 }

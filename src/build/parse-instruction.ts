@@ -1,6 +1,6 @@
+import { goDurationProblem, parseGoDuration } from "../common/index.ts";
 import type { HealthConfig } from "../spec/index.ts";
 import { DockerfileFault, type Position } from "./dockerfile-error.ts";
-import { parseDuration } from "./duration.ts";
 import { isSpace, quote, trimSpace, trimSpaceLeft, whitespaceRun } from "./characters.ts";
 import { heredocsOfLine, parseHeredocWord, chompTabs, type HeredocWord } from "./heredoc.ts";
 import {
@@ -272,12 +272,8 @@ function setHealthFlag(health: HealthConfig, flag: InstructionFlag): void {
     if (Number(flag.value) > 0) health.Retries = Number(flag.value);
     return;
   }
-  let durationNs: number;
-  try {
-    durationNs = parseDuration(flag.value);
-  } catch (error) {
-    throw new DockerfileFault((error as Error).message, flag.position);
-  }
+  const durationNs = parseGoDuration(flag.value);
+  if (durationNs === undefined) throw new DockerfileFault(goDurationProblem(flag.value), flag.position);
   if (durationNs === 0) return;
   if (durationNs < 1e6) {
     throw new DockerfileFault(`Interval ${quote(flag.name)} cannot be less than 1ms`, flag.position);

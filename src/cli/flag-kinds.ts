@@ -1,7 +1,6 @@
-import { parseSize } from "../common/index.ts";
+import { goDurationProblem, parseGoDuration, parseSize } from "../common/index.ts";
 import type { Flag } from "./command.ts";
 import { parseBool, parseInteger } from "./flag-values.ts";
-import { parseDuration } from "./durations.ts";
 
 /** Kinds whose flag may be given several times, each adding a value. */
 export const repeatable: ReadonlySet<string> = new Set([
@@ -31,7 +30,7 @@ export function valueProblem(flag: Flag, text: string): string | undefined {
     case "bytes":
       return sizeProblem(flag, text);
     case "duration":
-      return parseDuration(text) === undefined ? `time: ${durationProblem(text)}` : undefined;
+      return parseGoDuration(text) === undefined ? goDurationProblem(text) : undefined;
     case "decimal":
       return decimalProblem(text);
     case "filter":
@@ -64,13 +63,6 @@ function sizeProblem(flag: Flag, text: string): string | undefined {
     const suffix = /^\d+(?:\.\d+)?\s?(.+)$/.exec(text)?.[1];
     return suffix === undefined ? `invalid size: '${text}'` : `invalid suffix: '${suffix.toLowerCase()}'`;
   }
-}
-
-function durationProblem(text: string): string {
-  if (/^[+-]?[\d.]+$/.test(text)) return `missing unit in duration ${JSON.stringify(text)}`;
-  const unit = /^[+-]?[\d.]+([^\d.]+)/.exec(text)?.[1];
-  if (unit !== undefined) return `unknown unit ${JSON.stringify(unit)} in duration ${JSON.stringify(text)}`;
-  return `invalid duration ${JSON.stringify(text)}`;
 }
 
 function goParse(call: string, text: string): string {

@@ -1,5 +1,6 @@
 import type { HijackedConnection } from "../api/client/index.ts";
-import { DetachWatcher, parseDetachKeys } from "./detach-keys.ts";
+import { DetachWatcher } from "../common/index.ts";
+import { toDetachKeys } from "./detach-keys-flag.ts";
 import { writeBytes } from "./output.ts";
 import { rawTerminal } from "./terminal.ts";
 
@@ -56,7 +57,7 @@ class InputCopy {
 
   constructor(connection: HijackedConnection, options: StdioOptions) {
     this.#connection = connection;
-    this.#watcher = options.tty ? new DetachWatcher(parseDetachKeys(options.detachKeys)) : undefined;
+    this.#watcher = options.tty ? new DetachWatcher(toDetachKeys(options.detachKeys)) : undefined;
     this.detached = new Promise((resolve) => (this.#detach = resolve));
     process.stdin.on("data", this.#onData);
     process.stdin.on("end", this.#onEnd);

@@ -1,4 +1,4 @@
-import { parseDuration } from "./durations.ts";
+import { parseGoDuration } from "../common/index.ts";
 import { CommandFailure } from "./usage-error.ts";
 
 /**
@@ -7,7 +7,7 @@ import { CommandFailure } from "./usage-error.ts";
  */
 export function toTimestamp(text: string, name: string): string | undefined {
   if (text === "") return undefined;
-  const duration = parseDuration(text);
+  const duration = parseGoDuration(text);
   if (duration !== undefined) return seconds(BigInt(Date.now()) * 1_000_000n - BigInt(duration));
   if (/^\d+(\.\d+)?$/.test(text)) return text;
   const date = /^(\d{4}-\d{2}-\d{2})(?:T(\d{2}(?::\d{2}(?::\d{2})?)?)(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?$/.exec(text);

@@ -1,4 +1,6 @@
+export { DetachWatcher, parseDetachKeys } from "./detach-keys.ts";
 export { EngineError, toEngineError, type ErrorCode, type ErrorDetails } from "./errors.ts";
+export { formatGoDuration, goDurationProblem, parseGoDuration } from "./go-duration.ts";
 export { newId, shortId } from "./ids.ts";
 export { Paths, defaultRoot, defaultRunRoot } from "./paths.ts";
 export { formatBinarySize, formatDuration, formatSize, parseSize } from "./units.ts";

@@ -1,4 +1,5 @@
 // What the engine offers to its edges (api/, lens/): the service decides, the edge decodes and encodes.
+import type { BuildRequest } from "../build/index.ts";
 import type {
   ContainerConfig,
   ContainerCreateRequest,
@@ -18,6 +19,9 @@ import type {
   TracedOp,
   Volume,
 } from "../spec/index.ts";
+
+/** Options of `POST /build`, decoded. */
+export type { BuildRequest };
 
 /** Filters of list calls: name → values, as the API's `filters` after decoding both of its JSON forms. */
 export type Filters = ReadonlyMap<string, readonly string[]>;
@@ -184,22 +188,6 @@ export interface CommitOptions {
   readonly pause: boolean;
   /** Stands in for the container's own config; what it leaves open is the container's. */
   readonly config?: ContainerConfig;
-}
-
-/** Options of `POST /build`, decoded. `context` is a tar, perhaps compressed. */
-export interface BuildRequest {
-  readonly context: AsyncIterable<Uint8Array>;
-  readonly dockerfile: string;
-  readonly tags: readonly string[];
-  readonly arguments: Readonly<Record<string, string | null>>;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly target?: string;
-  readonly noCache: boolean;
-  readonly quiet: boolean;
-  readonly removeIntermediate: boolean;
-  readonly forceRemove: boolean;
-  readonly networkMode?: string;
-  readonly signal?: AbortSignal;
 }
 
 export interface VolumeService {

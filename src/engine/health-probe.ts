@@ -1,5 +1,4 @@
-import { formatDurationGo } from "../build/index.ts";
-import { toEngineError } from "../common/index.ts";
+import { formatGoDuration, toEngineError } from "../common/index.ts";
 import type { ContainerConfig, HealthcheckResult } from "../spec/index.ts";
 import type { StdioSession } from "./contract.ts";
 import type { Execs } from "./exec-service.ts";
@@ -51,7 +50,7 @@ async function probe(
     );
     if (exitCode !== undefined) return { ExitCode: exitCode, Output: output.text };
     execs.kill(id);
-    const words = `Health check exceeded timeout (${formatDurationGo(timeoutNs)})`;
+    const words = `Health check exceeded timeout (${formatGoDuration(timeoutNs)})`;
     return { ExitCode: failedExitCode, Output: output.text === "" ? words : `${words}: ${output.text}` };
   } finally {
     execs.forget(id);

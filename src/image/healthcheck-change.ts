@@ -1,7 +1,7 @@
+import { parseGoDuration } from "../common/index.ts";
 import type { HealthConfig } from "../spec/index.ts";
 import { invalid, jsonForm } from "./change-words.ts";
 
-const nanoseconds: Record<string, number> = { ns: 1, us: 1e3, µs: 1e3, ms: 1e6, s: 1e9, m: 60e9, h: 3600e9 };
 const durations: Record<string, "Interval" | "Timeout" | "StartPeriod" | "StartInterval"> = {
   interval: "Interval",
   timeout: "Timeout",
@@ -40,11 +40,8 @@ function setFlag(health: HealthConfig, { name, value }: { name: string; value: s
 
 /** Go's form (`1m30s`); Docker takes nothing between 0 and a millisecond. */
 function parseDuration(name: string, text: string): number {
-  const unit = /(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)/g;
-  const known = text === "0" || text.replace(unit, "") === "";
-  if (!known) throw invalid(`The duration "${text}" of --${name} is not valid`);
-  let total = 0;
-  for (const [, value, suffix = ""] of text.matchAll(unit)) total += Number(value) * (nanoseconds[suffix] ?? 0);
-  if (total !== 0 && total < 1e6) throw invalid(`Interval "${name}" cannot be less than 1ms`);
-  return Math.round(total);
+  const durationNs = parseGoDuration(text);
+  if (durationNs === undefined) throw invalid(`The duration "${text}" of --${name} is not valid`);
+  if (durationNs !== 0 && durationNs < 1e6) throw invalid(`Interval "${name}" cannot be less than 1ms`);
+  return durationNs;
 }

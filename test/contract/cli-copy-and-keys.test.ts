@@ -1,6 +1,7 @@
 import { expect, test } from "bun:test";
 import { copyName, parseCopySide, planCopy } from "../../src/cli/copy-paths.ts";
-import { DetachWatcher, parseDetachKeys } from "../../src/cli/detach-keys.ts";
+import { toDetachKeys } from "../../src/cli/detach-keys-flag.ts";
+import { DetachWatcher } from "../../src/common/index.ts";
 
 const folder = { path: "/src", isDirectory: true };
 const file = { path: "/src/a", isDirectory: false };
@@ -37,7 +38,7 @@ test("a colon makes a container's path, but not after a slash or a dot", () => {
 });
 
 test("the detach keys are seen across reads, and what only began like them is passed on", () => {
-  const watcher = new DetachWatcher(parseDetachKeys(""));
+  const watcher = new DetachWatcher(toDetachKeys(""));
   expect(watcher.take(Uint8Array.of(97, 16))).toEqual({ pass: Uint8Array.of(97), detached: false });
   expect(watcher.take(Uint8Array.of(98))).toEqual({ pass: Uint8Array.of(16, 98), detached: false });
   watcher.take(Uint8Array.of(16));
@@ -45,6 +46,6 @@ test("the detach keys are seen across reads, and what only began like them is pa
 });
 
 test("other detach keys are single characters or ctrl with a letter", () => {
-  expect(parseDetachKeys("a,ctrl-x,ctrl-@")).toEqual([97, 24, 0]);
-  expect(() => parseDetachKeys("ctrl-é")).toThrow("invalid detach keys (ctrl-é)");
+  expect(toDetachKeys("a,ctrl-x,ctrl-@")).toEqual([97, 24, 0]);
+  expect(() => toDetachKeys("ctrl-é")).toThrow("invalid detach keys (ctrl-é)");
 });

@@ -1,6 +1,5 @@
-import { EngineError, toEngineError } from "../../common/index.ts";
+import { EngineError, parseDetachKeys, toEngineError } from "../../common/index.ts";
 import type { Engine, OutputChunk, StdioSession } from "../../engine/index.ts";
-import { parseDetachKeys } from "../detach-keys.ts";
 import { frame, multiplexedStreamType, rawStreamType } from "../multiplex.ts";
 import { empty, json, eagerStream, type ApiReply } from "../reply.ts";
 import type { ApiRequest } from "../request.ts";
@@ -18,7 +17,7 @@ export function containerIoRoutes(engine: Engine): Routes {
     },
     "POST /containers/:id/exec": async (request) => {
       const body = await request.json(execCreate);
-      parseDetachKeys(body.DetachKeys || undefined);
+      parseDetachKeys(body.DetachKeys);
       const id = await engine.execs.create(request.parameter("id"), body);
       return json({ Id: id }, 201);
     },
@@ -58,7 +57,7 @@ async function startExec(engine: Engine, request: ApiRequest): Promise<ApiReply>
   const size = body.ConsoleSize;
   const options = { detach: body.Detach === true, ...(size ? { consoleSize: size } : {}) };
   const { DetachKeys, ProcessConfig } = await engine.execs.inspect(id);
-  const detachKeys = parseDetachKeys(DetachKeys || undefined);
+  const detachKeys = parseDetachKeys(DetachKeys);
   try {
     const session = await engine.execs.start(id, options);
     return session ? { kind: "hijack", session, readsInput: true, detachKeys } : empty(200);

@@ -3,7 +3,7 @@ import type { ContainerInspect } from "../../spec/index.ts";
 import type { Command, Invocation } from "../command.ts";
 import { detachKeysFlag, signalProxyFlag } from "../common-flags.ts";
 import { beginWait } from "../container-exit.ts";
-import { parseDetachKeys } from "../detach-keys.ts";
+import { toDetachKeys } from "../detach-keys-flag.ts";
 import { proxySignals } from "../signal-proxy.ts";
 import { streamStdio } from "../stdio-stream.ts";
 import { checkTerminal, followWindowSize, windowSize } from "../terminal.ts";
@@ -20,7 +20,7 @@ export const command: Command = {
 
 async function attach({ flags, args, client }: Invocation): Promise<number> {
   const detachKeys = flags.string("detach-keys");
-  parseDetachKeys(detachKeys);
+  toDetachKeys(detachKeys);
   const engine = await client();
   const { Id: id, Config, State } = await engine.get<ContainerInspect>(`/containers/${pathPart(args[0] ?? "")}/json`);
   if (!State.Running) throw new UsageError("You cannot attach to a stopped container, start it first");

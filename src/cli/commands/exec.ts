@@ -3,7 +3,7 @@ import type { ContainerInspect, ExecCreateRequest, ExecInspect } from "../../spe
 import type { Command, Invocation } from "../command.ts";
 import { detachKeysFlag } from "../common-flags.ts";
 import { readVariables, resolveVariable } from "../container-request/index.ts";
-import { parseDetachKeys } from "../detach-keys.ts";
+import { toDetachKeys } from "../detach-keys-flag.ts";
 import { streamStdio } from "../stdio-stream.ts";
 import { checkTerminal, followWindowSize, windowSize } from "../terminal.ts";
 
@@ -32,7 +32,7 @@ async function execute({ flags, args, client }: Invocation): Promise<number> {
   const detach = flags.bool("detach");
   const [tty, stdin] = [flags.bool("tty"), flags.bool("interactive") && !detach];
   const detachKeys = flags.string("detach-keys");
-  parseDetachKeys(detachKeys);
+  toDetachKeys(detachKeys);
   const size = tty ? windowSize() : undefined;
   const request: ExecCreateRequest = {
     User: flags.string("user"),

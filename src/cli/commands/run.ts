@@ -5,7 +5,7 @@ import { detachKeysFlag, signalProxyFlag } from "../common-flags.ts";
 import { containerFlags, creationFlags } from "../container-flags.ts";
 import { toCreateRequest } from "../container-request/index.ts";
 import { createContainer } from "../create-container.ts";
-import { parseDetachKeys } from "../detach-keys.ts";
+import { toDetachKeys } from "../detach-keys-flag.ts";
 import type { FlagValues } from "../flag-values.ts";
 import { printLine } from "../output.ts";
 import { startFailure } from "../start-failure.ts";
@@ -48,7 +48,7 @@ async function runContainer({ flags, args, client }: Invocation): Promise<number
   } else {
     checkTerminal(request.AttachStdin ?? false, request.Tty ?? false);
   }
-  parseDetachKeys(flags.string("detach-keys"));
+  toDetachKeys(flags.string("detach-keys"));
   const trace = flags.bool("trace");
   // A traced container must outlive its start, so that its plan can be asked for: then this client removes it.
   const removeHere = trace && (request.HostConfig?.AutoRemove ?? false);

@@ -2,7 +2,7 @@ import { type ApiClient, pathPart } from "../../api/client/index.ts";
 import type { ContainerInspect } from "../../spec/index.ts";
 import type { Command, Invocation } from "../command.ts";
 import { detachKeysFlag } from "../common-flags.ts";
-import { parseDetachKeys } from "../detach-keys.ts";
+import { toDetachKeys } from "../detach-keys-flag.ts";
 import { describeFailure } from "../each-argument.ts";
 import { printError, printLine } from "../output.ts";
 import { runAttached } from "../run-attached.ts";
@@ -23,7 +23,7 @@ export const command: Command = {
 
 async function startContainers(invocation: Invocation): Promise<number> {
   const { flags, args, client } = invocation;
-  parseDetachKeys(flags.string("detach-keys"));
+  toDetachKeys(flags.string("detach-keys"));
   const engine = await client();
   if (!flags.bool("attach") && !flags.bool("interactive")) return await startAll(engine, args);
   if (args.length > 1) throw new UsageError("you cannot start and attach multiple containers at once");

@@ -1,11 +1,11 @@
+import { parseGoDuration } from "../../common/index.ts";
 import type { HealthConfig } from "../../spec/index.ts";
-import { parseDuration } from "../durations.ts";
 import type { FlagValues } from "../flag-values.ts";
 import { UsageError } from "../usage-error.ts";
 
 /** The `--health-*` flags; undefined when none is given, `["NONE"]` with `--no-healthcheck`. */
 export function toHealthcheck(flags: FlagValues): HealthConfig | undefined {
-  const duration = (name: string): number => parseDuration(flags.string(name) || "0s") ?? 0;
+  const duration = (name: string): number => parseGoDuration(flags.string(name) || "0s") ?? 0;
   const command = flags.string("health-cmd");
   const settings = {
     Interval: duration("health-interval"),

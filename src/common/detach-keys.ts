@@ -1,14 +1,18 @@
-import { EngineError } from "../common/index.ts";
+import { EngineError } from "./errors.ts";
 
 const defaultKeys = [0x10, 0x11];
 
-/** `ctrl-p,ctrl-q` or single characters, comma-separated, as bytes; absent: ctrl-p ctrl-q. Throws in Docker's words. */
-export function parseDetachKeys(text: string | undefined): readonly number[] {
-  if (text === undefined) return defaultKeys;
+/**
+ * `ctrl-p,ctrl-q` or single characters, comma-separated, as bytes; nothing, or "", is ctrl-p ctrl-q. Throws invalidArgument in the
+ * engine's words, with the key that is none in `data.key`.
+ */
+export function parseDetachKeys(text = ""): readonly number[] {
+  if (text === "") return defaultKeys;
   return text.split(",").map((key) => {
     if (key.length === 1 && key.charCodeAt(0) < 0x80) return key.charCodeAt(0);
     const control = /^ctrl-([a-z@[\\\]^_])$/i.exec(key)?.[1];
-    if (control === undefined) throw new EngineError("invalidArgument", `Invalid detach keys (${text}) provided`);
+    if (control === undefined)
+      throw new EngineError("invalidArgument", `Invalid detach keys (${text}) provided`, { data: { key } });
     return control.toLowerCase().charCodeAt(0) & 0x1f;
   });
 }
