@@ -16,6 +16,7 @@ export interface KernelModule {
 
 /** The newest of Debian's cloud kernels that is installed with its modules; undefined when there is none. */
 export function findKernel(): GuestKernel | undefined {
+  if (!existsSync("/boot")) return undefined;
   const versions = readdirSync("/boot")
     .map((name) => /^vmlinuz-(.*-cloud-amd64)$/.exec(name)?.[1])
     .filter((version) => version !== undefined)

@@ -11,16 +11,21 @@ export interface MachineOptions {
   readonly onLine?: (line: string) => void;
 }
 
+const stallIsPanic = ["softlockup_panic=1", "watchdog_thresh=15"];
+
 /**
  * Boots QEMU by software (KVM hangs on some machines that are virtual themselves), passes the serial console through to stdout, and resolves with the
- * number that the guest wrote behind its token. Throws when the machine ends without one, or does not end in time.
+ * number that the guest wrote behind its token; with undefined when it ended without one, as after a panic. A processor that the emulation
+ * lets hang (seen once in ten runs, in the kernel, between tests) is a panic after half a minute. Throws when it does not end in time.
  */
-export async function runMachine(options: MachineOptions): Promise<number> {
+export async function runMachine(options: MachineOptions): Promise<number | undefined> {
   // Unguessable: no test can print the line that ends the run.
   const token = `vitrine-vm-${crypto.randomUUID()}`;
   const parameters = { ...options.parameters, "vitrine.token": token };
   const words = Object.entries(parameters).map(([key, value]) => `${key}=${value}`);
-  const append = ["console=ttyS0", "quiet", "loglevel=2", "panic=-1", "rdinit=/init", ...words].join(" ");
+  const append = ["console=ttyS0", "quiet", "loglevel=2", "panic=-1", ...stallIsPanic, "rdinit=/init", ...words].join(
+    " ",
+  );
   const command =
     `qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp ${options.cpus} -m ${options.memoryMebibytes}M ` +
     "-nodefaults -no-reboot -display none -serial stdio -monitor none";
@@ -37,7 +42,6 @@ export async function runMachine(options: MachineOptions): Promise<number> {
     const status = await readConsole(machine.stdout, { token, onLine: options.onLine });
     await machine.exited;
     if (isLate) throw new Error(`The virtual machine did not end within ${options.limitMs / 1000} s`);
-    if (status === undefined) throw new Error("The virtual machine ended without a result");
     return status;
   } finally {
     clearTimeout(timer);
