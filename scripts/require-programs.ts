@@ -22,6 +22,7 @@ const forTests: readonly Required[] = [
   { program: "zstd", debianPackage: "zstd" },
   { program: "conntrack", debianPackage: "conntrack" },
   { program: "runc", debianPackage: "runc" },
+  { program: "mkfs.btrfs", debianPackage: "btrfs-progs" },
 ];
 
 const forLongTests: readonly Required[] = [

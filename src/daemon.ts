@@ -5,6 +5,7 @@ import { createServer } from "./api/index.ts";
 import { EngineError, Paths, defaultRoot, defaultRunRoot, toEngineError } from "./common/index.ts";
 import { createEngine, type EngineOptions } from "./engine/index.ts";
 import { lockFile } from "./kernel/index.ts";
+import { parseStorageDriver } from "./snapshot/index.ts";
 
 const help = `Usage:  vitrine daemon [OPTIONS]
 
@@ -17,6 +18,8 @@ Options:
       --instance string   Names this engine's control groups and firewall table (default "vitrine")
       --bridge string     Name of its bridge (default "vitrine0")
       --bip string        The bridge's subnet, such as 172.30.0.0/16 (default: the first free one from 172.17.0.0/16)
+      --storage-driver string
+                          overlay2, btrfs or vfs (default: what the root has layers of, else the first that its file system can hold)
       --label string      A label that "info" shows; repeatable
       --helper string     The helper program (default: the one beside this program)
       --no-pivot          Enter containers by moving the mount and chroot, where the root is an initramfs
@@ -31,6 +34,7 @@ const optionTypes = {
   instance: { type: "string", default: "vitrine" },
   bridge: { type: "string", default: "vitrine0" },
   bip: { type: "string" },
+  "storage-driver": { type: "string" },
   label: { type: "string", multiple: true, default: [] as string[] },
   helper: { type: "string" },
   "no-pivot": { type: "boolean", default: false },
@@ -94,6 +98,7 @@ function toDaemonOptions(
     instance,
     bridgeName: bridge,
     ...(values.bip === undefined ? {} : { subnet: values.bip }),
+    ...(values["storage-driver"] === undefined ? {} : { storageDriver: parseStorageDriver(values["storage-driver"]) }),
     labels: values.label ?? [],
     debug: values.debug ?? false,
     noPivot: values["no-pivot"] ?? false,

@@ -4,7 +4,7 @@ export { compress, decompress, detectCompression, type Compression } from "./com
 export { extractTree, type ExtractTreeOptions } from "./extract-tree.ts";
 export { hashingStream } from "./hashing.ts";
 export { joinPath, memberPath, splitPath } from "./member-path.ts";
-export { packLayer } from "./pack-layer.ts";
+export { packLayer, packLayerNodes } from "./pack-layer.ts";
 export { packTree, type PackTreeOptions } from "./pack-tree.ts";
 export { readTar, type TarEntry } from "./read-tar.ts";
 export { resolveInRoot } from "./resolve-in-root.ts";

@@ -19,10 +19,15 @@ export async function* packLayer(
   try {
     const skip = options.skip;
     const nodes = walkTree(rootFd, "", skip ? { skip: (path) => skip(path) } : {});
-    yield* packNodes(rootFd, nodes, { name: layerName, instead: whiteoutEntry, after: opaqueEntry });
+    yield* packLayerNodes(rootFd, nodes);
   } finally {
     closeFd(rootFd);
   }
+}
+
+/** As `packLayer`, of these nodes of the tree at `rootFd`: parents first, and a character device 0:0 for what is deleted. */
+export function packLayerNodes(rootFd: number, nodes: Iterable<TreeNode>): AsyncGenerator<Uint8Array> {
+  return packNodes(rootFd, nodes, { name: layerName, instead: whiteoutEntry, after: opaqueEntry });
 }
 
 function layerName({ path, stat, xattrs }: TreeNode): string | undefined {

@@ -4,7 +4,7 @@ import type { ContentStore } from "../content/index.ts";
 import type { ImageStore } from "../image/index.ts";
 import type { Cgroups } from "../kernel/index.ts";
 import type { NetworkService } from "../network/index.ts";
-import type { Snapshotter } from "../snapshot/index.ts";
+import type { Snapshotter, StorageDriver } from "../snapshot/index.ts";
 import { EngineError } from "../common/index.ts";
 import type { ContainerRecord } from "./container-record.ts";
 import type { ContainerStore } from "./container-store.ts";
@@ -23,6 +23,8 @@ export interface EngineOptions {
   readonly bunPath: string;
   readonly bridgeName: string;
   readonly subnet?: string;
+  /** Absent: the one that the root has layers of, else the first that its file system can hold. */
+  readonly storageDriver?: StorageDriver;
   readonly labels: readonly string[];
   readonly debug: boolean;
   readonly noPivot: boolean;

@@ -4,7 +4,7 @@ import { ContentStore } from "../content/index.ts";
 import { ImageStore } from "../image/index.ts";
 import { openCgroups } from "../kernel/index.ts";
 import { NetworkService } from "../network/index.ts";
-import { createOverlay2 } from "../snapshot/index.ts";
+import { openSnapshotter } from "../snapshot/index.ts";
 import { build } from "../build/index.ts";
 import { commitContainer, thawInterruptedCommits } from "./container-commit.ts";
 import { usersOfVolume } from "./container-removal.ts";
@@ -48,7 +48,12 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     usersOf: (name) => usersOfVolume({ store }, name),
   });
   const content = new ContentStore({ paths, db: database.durable });
-  const snapshots = createOverlay2({ paths, db: database.durable, runState: database.runState });
+  const snapshots = openSnapshotter({
+    paths,
+    db: database.durable,
+    runState: database.runState,
+    ...(options.storageDriver ? { driver: options.storageDriver } : {}),
+  });
   const images = new ImageStore({ paths, db: database.durable, content, snapshots, bunPath: options.bunPath });
   const networks = new NetworkService({
     paths,

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { EngineError } from "../common/index.ts";
 import {
   familiarString,
@@ -38,7 +37,7 @@ export class EngineImages implements ImageService {
       .filter((entry) => !entry.empty_layer)
       .map((entry) => entry.created_by ?? "");
     const layers = image.layers.map((layer, index) => ({
-      directory: join(this.core.paths.overlay2, layer.directoryId, "diff"),
+      directory: this.core.snapshots.layerDirectory(layer.chainId),
       diffId: layer.diffId,
       instruction: instructions[index] ?? "",
       sizeBytes: layer.sizeBytes,

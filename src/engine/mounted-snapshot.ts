@@ -1,7 +1,5 @@
-import { statSync } from "node:fs";
-import { dirname } from "node:path";
 import { EngineError } from "../common/index.ts";
-import { mount, unmount } from "../kernel/index.ts";
+import { isMountPoint, mount, unmount } from "../kernel/index.ts";
 import type { ContainerRecord } from "./container-record.ts";
 import { shmDirectory } from "./container-spec.ts";
 import type { Core } from "./core.ts";
@@ -70,10 +68,4 @@ function mergedDirectories(core: Core, key: string): string[] {
     if (error instanceof EngineError && error.code === "notFound") return [];
     throw error;
   }
-}
-
-/** Overlay and tmpfs have devices of their own. */
-function isMountPoint(path: string): boolean {
-  const own = statSync(path, { throwIfNoEntry: false });
-  return own !== undefined && own.dev !== statSync(dirname(path)).dev;
 }

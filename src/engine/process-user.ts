@@ -8,6 +8,5 @@ export function resolveProcessUser(
   key: string,
   request: { user: string; groupAdd: readonly string[] },
 ): ResolvedUser {
-  const { UpperDir: upper = "", LowerDir: lower = "" } = core.snapshots.graphDriver(key).Data ?? {};
-  return resolveUser([upper, ...lower.split(":")].filter(Boolean), request);
+  return resolveUser(core.snapshots.readDirectories(key), request);
 }

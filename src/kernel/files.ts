@@ -59,6 +59,8 @@ export interface FileStat {
   readonly size: number;
   readonly blocks: number;
   readonly mtimeNs: bigint;
+  /** When the inode itself was last changed in any way; nobody can set it. */
+  readonly ctimeNs: bigint;
   /** `device:inode`, which tells whether two names are one file. */
   readonly identity: string;
   readonly rdevMajor: number;
@@ -87,6 +89,7 @@ function parseStat(b: Buffer): FileStat {
     size: Number(b.readBigUInt64LE(40)),
     blocks: Number(b.readBigUInt64LE(48)),
     mtimeNs: seconds * 1_000_000_000n + BigInt(b.readUInt32LE(120)),
+    ctimeNs: b.readBigInt64LE(96) * 1_000_000_000n + BigInt(b.readUInt32LE(104)),
     identity: `${b.readUInt32LE(136)}.${b.readUInt32LE(140)}:${b.readBigUInt64LE(32)}`,
     rdevMajor: b.readUInt32LE(128),
     rdevMinor: b.readUInt32LE(132),
@@ -115,6 +118,18 @@ export function statFd(fd: number): FileStat {
 /** lstat(2) of a trusted absolute path; undefined when there is none. */
 export function lstat(path: string): FileStat | undefined {
   return statAt(-100, path);
+}
+
+const attributeMountRoot = 0x2000n;
+
+/** Whether something is mounted at exactly this trusted path; false for a missing one. statx(2), Linux 5.8. */
+export function isMountPoint(path: string): boolean {
+  if (libc.statx(-100, fill(firstPath, path), atSymlinkNoFollow, statBasic, statBuffer) === 0) {
+    return (statBuffer.readBigUInt64LE(8) & attributeMountRoot) !== 0n;
+  }
+  const number = errno();
+  if (number === errnoNumber("ENOENT") || number === errnoNumber("ENOTDIR")) return false;
+  throw failed("statx", number, `Cannot look at "${path}"`);
 }
 
 export interface OpenOptions {

@@ -43,6 +43,7 @@ export * from "./files.ts";
 export * from "./mount.ts";
 export * from "./path-bytes.ts";
 export * from "./xattrs.ts";
+export { createSubvolume, destroySubvolume, snapshotSubvolume, subvolumeInode } from "./btrfs.ts";
 export { Conntrack } from "./conntrack.ts";
 export {
   betweenBridges,

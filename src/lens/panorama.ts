@@ -8,14 +8,15 @@ import type { Panorama } from "../spec/index.ts";
 /** Everything behind one container, read from the kernel and the disk now. Parts that a stopped container lacks are null. */
 export async function panorama(engine: Engine, idOrName: string): Promise<Panorama> {
   const container = await engine.containers.inspect(idOrName, { size: true });
-  const [init = "", ...lower] = (container.GraphDriver.Data?.LowerDir ?? "").split(":");
+  const directories = container.GraphDriver.Data ?? {};
+  const [init = "", ...lower] = (directories["LowerDir"] ?? directories["InitDir"] ?? "").split(":");
   const running = container.State.Running;
   return {
     container,
     process: running ? unlessEnded(() => processView(container.State.Pid)) : null,
     cgroup: running ? unlessEnded(() => cgroupView(container.State.Pid)) : null,
     readWriteLayer: {
-      directory: container.GraphDriver.Data?.UpperDir ?? "",
+      directory: directories["UpperDir"] ?? directories["RootDir"] ?? "",
       sizeBytes: container.SizeRw ?? 0,
       mountPoints: container.Mounts.map((mount) => mount.Destination),
     },

@@ -131,6 +131,14 @@ class Overlay2 implements Snapshotter {
     return this.#layout.diff(key);
   }
 
+  readDirectories(key: string): string[] {
+    return [key, ...this.#lowersOfSnapshot(this.#require(key))].map((id) => this.#layout.diff(id));
+  }
+
+  layerDirectory(chainId: string): string {
+    return this.#layout.diff(this.#requireLayer(chainId).directoryId);
+  }
+
   async commit(key: string): Promise<Layer | undefined> {
     const snapshot = this.#require(key);
     if (this.#layout.isMounted(key)) throw new EngineError("conflict", `The snapshot "${key}" is mounted`);

@@ -124,6 +124,13 @@ export class SnapshotRecords {
   }
 }
 
+/** Layers that a root has, also before the tables of this room are made. */
+export function layerCount(db: Database): number {
+  const table = db.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'layers'").get();
+  if (table === null) return 0;
+  return db.query<{ count: number }, []>("SELECT count(*) AS count FROM layers").get()?.count ?? 0;
+}
+
 /** In a transaction only on its own connection: another one would wait for its end. */
 function deleteSnapshot(db: Database, key: string): void {
   db.run("DELETE FROM snapshots WHERE key = ?", [key]);

@@ -55,7 +55,12 @@ export interface Snapshotter {
   /** What to mount, in order, for the root to show at `mergedDirectory`. */
   mounts(key: string): Mount[];
   mergedDirectory(key: string): string;
+  /** Where whoever writes before the snapshot is first mounted puts files: the read-write layer, or the whole tree. */
   diffDirectory(key: string): string;
+  /** What shows at `mergedDirectory`, without a mount: diff directories, top first; one whole tree where there are no others. */
+  readDirectories(key: string): string[];
+  /** Where a layer's files are: its own, or, where the driver keeps whole trees, with all below it. */
+  layerDirectory(chainId: string): string;
   /** Turns an unmounted active snapshot into a layer; undefined when it changed nothing. The snapshot is gone afterwards. */
   commit(key: string): Promise<Layer | undefined>;
   /** As `commit`, on a copy: the snapshot stays and may be mounted. */

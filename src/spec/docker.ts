@@ -224,7 +224,7 @@ export interface NetworkSettings {
 
 export interface GraphDriver {
   Name: string;
-  /** overlay2: LowerDir (absent for one layer), UpperDir, WorkDir, MergedDir */
+  /** overlay2: LowerDir (absent for one layer), UpperDir, WorkDir, MergedDir; others: RootDir, for a container InitDir, MergedDir */
   Data: Record<string, string> | null;
 }
 

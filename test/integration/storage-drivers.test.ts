@@ -1,0 +1,170 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseStorageDriver } from "../../src/snapshot/index.ts";
+import { applyEntries, baseEntries, describeSnapshotter, mounted } from "../contract/snapshotter.suite.ts";
+import { newBtrfsVolume } from "../support/btrfs-volume.ts";
+import { collect, shell } from "../support/raw-tar.ts";
+import { newSnapshotPlace } from "../support/snapshot-place.ts";
+
+const volume = newBtrfsVolume();
+afterAll(() => volume[Symbol.asyncDispose]());
+
+const places = {
+  vfs: () => newSnapshotPlace("vfs"),
+  btrfs: () => newSnapshotPlace("btrfs", volume.path),
+};
+
+for (const [name, newPlace] of Object.entries(places)) {
+  describeSnapshotter(name, newPlace);
+
+  describe(`${name}: whole trees`, () => {
+    test("a file whose bytes changed while size and time did not is a change, and is committed", async () => {
+      await using place = newPlace();
+      const { snapshots } = place;
+      const base = await applyEntries(snapshots, undefined, ...baseEntries);
+      await snapshots.prepare("k", base.chainId);
+      await mounted(snapshots, "k", (merged) => {
+        shell(
+          merged,
+          "touch -r d/two ref; printf 33 > d/two; touch -r ref d/two; rm ref; touch etc/passwd -r etc/passwd",
+        );
+      });
+      expect((await snapshots.changes("k")).map(({ Path }) => Path)).toEqual(["/d", "/d/two"]);
+      const layer = await snapshots.commit("k");
+      await snapshots.prepare("n", layer?.chainId);
+      await mounted(snapshots, "n", (merged) => expect(readFileSync(join(merged, "d/two"), "utf8")).toBe("33"));
+    });
+
+    test("what an image has itself under a name of the init layer stays, and a commit packs to the same bytes again", async () => {
+      await using place = newPlace();
+      const { snapshots } = place;
+      const base = await applyEntries(snapshots, undefined, ...baseEntries, { name: "etc/hosts", body: "own" });
+      await snapshots.prepare("k", base.chainId);
+      await mounted(snapshots, "k", (merged) => {
+        expect(readFileSync(join(merged, "etc/hosts"), "utf8")).toBe("");
+        shell(
+          merged,
+          "rm etc/mtab; ln d/one d/link; setfattr -n user.x -v y etc; touch dev/x; rm -r d/two; mkdir d/two",
+        );
+      });
+      const layer = await snapshots.commit("k");
+      const tar = await collect(snapshots.packLayer(layer?.chainId ?? ""));
+      expect(`sha256:${new Bun.CryptoHasher("sha256").update(tar).digest("hex")}`).toBe(layer?.diffId ?? "");
+      const file = join(place.paths.root, "layer.tar");
+      writeFileSync(file, tar);
+      const names = shell("/", `tar -tf ${file} | LC_ALL=C sort | tr '\\n' ' '`);
+      expect(names).toBe("d/ d/link d/two/ dev/ dev/x etc/ ");
+      await snapshots.prepare("n", layer?.chainId, { hostFiles: false });
+      await mounted(snapshots, "n", (merged) => {
+        expect(readFileSync(join(merged, "etc/hosts"), "utf8")).toBe("own");
+        expect(shell(merged, "getfattr --only-values -n user.x etc; stat -c %F d/two")).toBe("ydirectory\n");
+      });
+    });
+
+    test("owners, attributes, devices and hard links are the same in a copy", async () => {
+      await using place = newPlace();
+      const { snapshots } = place;
+      const base = await applyEntries(snapshots, undefined, ...baseEntries);
+      await snapshots.prepare("k", base.chainId);
+      const look = "stat -c '%n %F %a %u:%g %h %s %Y %t:%T' a b n p d; getfattr --only-values -n user.x a";
+      const before = await mounted(snapshots, "k", (merged) => {
+        shell(
+          merged,
+          "printf 12 > a; ln a b; chown 5:6 a; chmod 4711 a; setfattr -n user.x -v y a; mknod n c 1 3; mkfifo p",
+        );
+        shell(merged, "chmod 751 d; touch -d @5 a n p d");
+        return shell(merged, look);
+      });
+      const layer = await snapshots.commit("k");
+      await snapshots.prepare("n", layer?.chainId);
+      await mounted(snapshots, "n", (merged) => expect(shell(merged, look)).toBe(before));
+    });
+
+    test("a crash leaves nothing behind the next start", async () => {
+      await using place = newPlace();
+      const { snapshots, paths } = place;
+      const base = await applyEntries(snapshots, undefined, ...baseEntries);
+      await snapshots.prepare("live", base.chainId);
+      await snapshots.prepare("gone", base.chainId);
+      await mounted(snapshots, "gone", (merged) => shell(merged, "touch x"));
+      place.db.run("DELETE FROM snapshots WHERE key = 'gone'");
+      const next = place.restart();
+      await next.settled();
+      const root = join(paths.root, name);
+      expect(readdirSync(root).sort()).toEqual([base.directoryId, "live", "live-init"].sort());
+      expect(readdirSync(paths.trash)).toEqual([]);
+      expect([next.keys(), next.layers()]).toEqual([["live"], [base]]);
+    });
+  });
+}
+
+test("btrfs shares an image's files with its snapshots, and removes subvolumes that a container made", async () => {
+  await using place = places.btrfs();
+  const { snapshots, paths } = place;
+  const base = await applyEntries(snapshots, undefined, ...baseEntries);
+  await snapshots.prepare("k", base.chainId);
+  const list = (): string => shell(volume.path, "btrfs subvolume list . | grep -c ' path .*'; true");
+  await mounted(snapshots, "k", (merged) => {
+    shell(merged, "btrfs subvolume create d/own; btrfs subvolume create d/own/inner; echo 1 > d/own/inner/file");
+  });
+  const own = shell(
+    join(paths.root, "btrfs"),
+    "ls -d k/root k-init/root | while read one; do btrfs subvolume show $one | head -1; done",
+  );
+  expect(own.trim().split("\n")).toHaveLength(2);
+  expect(list()).not.toBe("0\n");
+  await snapshots.remove("k");
+  await snapshots.removeLayer(base.chainId);
+  await snapshots.settled();
+  expect(readdirSync(join(paths.root, "btrfs"))).toEqual([]);
+  expect(readdirSync(paths.trash)).toEqual([]);
+});
+
+describe("the choice", () => {
+  test("names what replaced a driver that is no more", () => {
+    for (const name of ["aufs", "overlay", "devicemapper"]) {
+      expect(() => parseStorageDriver(name)).toThrow("overlay2 replaced it");
+    }
+    expect(() => parseStorageDriver("fuse-overlayfs")).toThrow("take overlay2, or vfs");
+    expect(() => parseStorageDriver("nothing")).toThrow(
+      'No storage driver is called "nothing": there are overlay2, btrfs, vfs',
+    );
+  });
+
+  test("is overlay2 by itself, stays what the root has layers of, and says why", async () => {
+    await using place = newSnapshotPlace(undefined);
+    expect(place.snapshots.name).toBe("overlay2");
+    expect(new Map(place.snapshots.status()).get("Chosen")).toContain("can hold it");
+    await using other = newSnapshotPlace("vfs");
+    await applyEntries(other.snapshots, undefined, ...baseEntries);
+    const { openSnapshotter } = await import("../../src/snapshot/index.ts");
+    expect(openSnapshotter({ paths: other.paths, db: other.db }).name).toBe("vfs");
+    expect(() => openSnapshotter({ paths: other.paths, db: other.db, driver: "overlay2" })).toThrow(
+      `"${other.paths.root}" holds layers of the storage driver vfs`,
+    );
+  });
+
+  test("refuses btrfs elsewhere, and overlay2 on a file system that cannot hold it", async () => {
+    expect(() => newSnapshotPlace("btrfs")).toThrow("subvolumes need btrfs");
+  });
+});
+
+test("layers of an aufs host load: its metadata is dropped, its whiteouts hide", async () => {
+  await using place = places.vfs();
+  const { snapshots } = place;
+  const base = await applyEntries(snapshots, undefined, ...baseEntries);
+  const top = await applyEntries(
+    snapshots,
+    base.chainId,
+    { name: ".wh..wh.aufs", body: "" },
+    { name: ".wh..wh.plnk/", flag: "5", mode: 0o700 },
+    { name: ".wh..wh.plnk/123.4", body: "linked" },
+    { name: "d/.wh.one", body: "" },
+    { name: "d/linked", flag: "1", link: ".wh..wh.plnk/123.4" },
+  );
+  await snapshots.prepare("k", top.chainId, { hostFiles: false });
+  await mounted(snapshots, "k", (merged) => {
+    expect(shell(merged, "ls -A . d; cat d/linked")).toBe(".:\nd\netc\n\nd:\nlinked\ntwo\nlinked");
+  });
+});
