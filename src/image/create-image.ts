@@ -5,6 +5,7 @@ import { mediaTypes, parseReference, repositoryName, withDefaultTag } from "../s
 import { chainIdsOf } from "./chain-ids.ts";
 import { parseImageConfig } from "./image-config.ts";
 import type { CreateImageOptions, ImageRecord, ImageServices } from "./image-record.ts";
+import type { ImageTable } from "./image-table.ts";
 
 /** Checks that layers and config tell the same, stores the config, then writes the record. */
 export async function createImage(
@@ -24,11 +25,23 @@ export async function createImage(
   const parent = options.parent !== undefined && table.has(options.parent) ? options.parent : "";
   const sizeBytes = layers.reduce((sum, layer) => sum + layer.sizeBytes, 0);
   const blobs = layers.map((layer, index) => ({ layer, blob: options.blobs?.[index] ?? table.blobOf(layer.diffId) }));
-  table.insert({ id, config, parent: parent === id ? "" : parent, sizeBytes }, blobs);
-  if (target) table.putTag(id, target);
+  table.atomically(() => {
+    table.insert({ id, config, parent: parent === id ? "" : parent, sizeBytes }, blobs);
+    if (target) table.putTag(id, target);
+    if (options.source) recordSource(table, { id, source: options.source });
+  });
   const record = table.byId(id);
   if (!record) throw new EngineError("internal", `The image "${id}" was removed while it was created`);
   return record;
+}
+
+function recordSource(
+  table: ImageTable,
+  { id, source }: { id: string; source: NonNullable<CreateImageOptions["source"]> },
+): void {
+  table.putManifest(id, source.manifest);
+  table.putDigest(id, { repository: source.repository, digest: source.digest });
+  for (const { digest } of source.layers) table.putBlobSource(digest, source.repository);
 }
 
 function checkedLayers(

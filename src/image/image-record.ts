@@ -54,6 +54,15 @@ export interface CreateImageOptions {
   readonly reference?: string;
   /** The blob that carried each layer, where one did; the blobs are kept with the image. Same order as `layers`. */
   readonly blobs?: readonly (Descriptor | undefined)[];
+  /** How a registry knows it: written together with the image and its tag. */
+  readonly source?: {
+    /** With the registry: `docker.io/library/busybox`. */
+    readonly repository: string;
+    /** Of what its name meant there: the manifest's, or the index's. */
+    readonly digest: string;
+    readonly manifest: Descriptor;
+    readonly layers: readonly Descriptor[];
+  };
 }
 
 /** Containers made of an image; `running` ones cannot be overruled. */

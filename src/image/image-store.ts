@@ -1,6 +1,8 @@
 import {
+  canonicalString,
   parseReference,
   repositoryName,
+  withDefaultTag,
   type ImageHistoryItem,
   type ImageInspect,
   type ImageSummary,
@@ -23,10 +25,13 @@ import type {
   ImageUsers,
 } from "./image-record.ts";
 import { summarizeImages, type SummaryOptions } from "./image-summaries.ts";
-import { ImageTable } from "./image-table.ts";
+import { ImageTable, referenceText } from "./image-table.ts";
 import { importImage, type ImportOptions } from "./import-image.ts";
 import { LayerHolds, type LayerHold } from "./layer-holds.ts";
 import { loadImages } from "./load-images.ts";
+import { pullImage, type PullOptions } from "./pull-image.ts";
+import { pushImage, type PushOptions } from "./push-image.ts";
+import { SharedWork } from "./shared-work.ts";
 import { pruneImages } from "./prune-images.ts";
 import { removeImage } from "./remove-image.ts";
 import { saveImages } from "./save-images.ts";
@@ -50,6 +55,7 @@ const embeddedName = /^(?:(?:index\.)?docker\.io\/)?(vitrine\/(?:base|bun))(?::l
 export class ImageStore {
   readonly #services: ImageServices;
   readonly #embedded: EmbeddedImages;
+  readonly #pulls = new SharedWork();
 
   constructor(options: ImageStoreOptions) {
     this.#services = {
@@ -130,6 +136,29 @@ export class ImageStore {
   /** Reads a docker-archive or an OCI layout, perhaps compressed. */
   load(archive: AsyncIterable<Uint8Array>, options: { quiet: boolean }): AsyncGenerator<ProgressMessage> {
     return loadImages(this.#services, archive, options);
+  }
+
+  /**
+   * Downloads an image from its registry. Clients that ask for the same as the same user share one download, which ends when
+   * the last of them leaves.
+   */
+  pull(name: string, options: PullOptions): AsyncGenerator<ProgressMessage> {
+    const reference = withDefaultTag(parseReference(name));
+    const key = JSON.stringify([canonicalString(reference), options.platform ?? null, options.credentials ?? null]);
+    return this.#pulls.join(key, (tell, signal) => pullImage(this.#services, reference, { ...options, tell, signal }));
+  }
+
+  /** Uploads one tag to the registry that its name says. */
+  push(name: string, options: PushOptions): AsyncGenerator<ProgressMessage> {
+    return pushImage(this.#services, name, options);
+  }
+
+  /** Tags of a repository that are here, as people write them: `app:v1`. */
+  tagsOf(name: string): string[] {
+    return this.#services.table
+      .referencesOfRepository(repositoryName(parseReference(name)))
+      .filter((reference) => "tag" in reference)
+      .map(referenceText);
   }
 
   /** One archive of both forms: OCI layout and docker-archive's manifest.json over the same blobs. */

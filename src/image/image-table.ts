@@ -29,6 +29,13 @@ const schema = `
   CREATE TABLE IF NOT EXISTS layer_blobs (
     diff_id TEXT PRIMARY KEY, digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL
   ) STRICT;
+  CREATE TABLE IF NOT EXISTS image_manifests (
+    image_id TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL,
+    PRIMARY KEY (image_id, digest)
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS blob_sources (
+    digest TEXT NOT NULL, repository TEXT NOT NULL, PRIMARY KEY (digest, repository)
+  ) STRICT;
   CREATE TABLE IF NOT EXISTS layer_tars (diff_id TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL) STRICT;`;
 
 interface ImageRow {
@@ -143,6 +150,7 @@ export class ImageTable {
     this.#db.transaction(() => {
       this.#db.query("UPDATE images SET parent = '' WHERE parent = ?").run(id);
       this.#db.query("DELETE FROM image_layers WHERE image_id = ?").run(id);
+      this.#db.query("DELETE FROM image_manifests WHERE image_id = ?").run(id);
       this.#db.query("DELETE FROM images WHERE id = ?").run(id);
     })();
     this.#configs.delete(id);
@@ -212,6 +220,43 @@ export class ImageTable {
     return [...tags, ...digests];
   }
 
+  /** Keeps a manifest by which a registry knows the image: a push sends the same bytes again. */
+  putManifest(id: string, { digest, mediaType, size }: Descriptor): void {
+    this.#durably(() => {
+      this.#db.query("INSERT OR IGNORE INTO image_manifests VALUES (?, ?, ?, ?)").run(id, digest, mediaType, size);
+    });
+  }
+
+  /** The latest first. */
+  manifestsOf(id: string): Descriptor[] {
+    return this.#db
+      .query<Descriptor, [string]>(
+        "SELECT digest, media_type AS mediaType, size FROM image_manifests WHERE image_id = ? ORDER BY rowid DESC",
+      )
+      .all(id);
+  }
+
+  /** Keeps the blob that was made of a layer: the next push sends it again. */
+  putLayerBlob(diffId: string, { digest, mediaType, size }: Descriptor): void {
+    this.#durably(() => {
+      this.#db.query("INSERT OR REPLACE INTO layer_blobs VALUES (?, ?, ?, ?)").run(diffId, digest, mediaType, size);
+    });
+  }
+
+  /** Remembers that a registry's repository has a blob: `localhost:5000/app`. */
+  putBlobSource(digest: string, repository: string): void {
+    this.#db.query("INSERT OR IGNORE INTO blob_sources VALUES (?, ?)").run(digest, repository);
+  }
+
+  blobSources(digest: string): string[] {
+    return this.#column("SELECT repository AS value FROM blob_sources WHERE digest = ? ORDER BY repository", digest);
+  }
+
+  /** All or nothing of several writes. */
+  atomically(write: () => void): void {
+    this.#durably(write);
+  }
+
   /** A blob that carries this layer, whichever image brought it; the image may be gone. */
   blobOf(diffId: string): Descriptor | undefined {
     return (
@@ -227,6 +272,7 @@ export class ImageTable {
     for (const diffId of this.#column("SELECT diff_id AS value FROM layer_blobs")) {
       if (!present.has(diffId)) this.#db.query("DELETE FROM layer_blobs WHERE diff_id = ?").run(diffId);
     }
+    this.#db.run("DELETE FROM blob_sources WHERE digest NOT IN (SELECT digest FROM layer_blobs)");
   }
 
   /** Every digest of content that a record here names. */
@@ -234,6 +280,7 @@ export class ImageTable {
     return new Set(
       this.#column(
         `SELECT id AS value FROM images UNION SELECT digest FROM image_digests
+          UNION SELECT digest FROM image_manifests
           UNION SELECT blob_digest FROM image_layers WHERE blob_digest IS NOT NULL UNION SELECT digest FROM layer_blobs`,
       ),
     );
@@ -290,6 +337,7 @@ export class ImageTable {
 
   /** Runs one transaction that a power cut after it does not undo; the connection's own setting comes back. */
   #durably(write: () => void): void {
+    if (this.#db.inTransaction) return write();
     const before = this.#db.query<{ synchronous: number }, []>("PRAGMA synchronous").get()?.synchronous ?? 2;
     this.#db.run("PRAGMA synchronous = FULL");
     try {

@@ -8,3 +8,5 @@ export type { CreateImageOptions, DeletedItem, ImageRecord, ImageStoreOptions, I
 export { ImageStore } from "./image-store.ts";
 export type { LayerHold } from "./layer-holds.ts";
 export { orderRunConfig } from "./run-config-order.ts";
+export { repositoryClient, type PullOptions } from "./pull-image.ts";
+export type { PushOptions } from "./push-image.ts";
