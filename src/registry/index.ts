@@ -14,4 +14,3 @@ export {
   type Credentials,
   type RegistrySettings,
 } from "./client-settings.ts";
-export { FileAccess, type AccessFiles, type AccessPolicy, type RegistryAction } from "./server-access.ts";
