@@ -164,6 +164,31 @@ test("a slow client is told where in the log to go on, loses nothing, and does n
   expect(live + logText(join(folder, "rest"), "stdout")).toBe(whole);
 });
 
+test("the file that a slow client was sent to keeps its inode number to itself, rotated away, until that client leaves", async () => {
+  const settings = { "log-max-size": "50000", "log-max-files": "2" };
+  const ops = containerOps({
+    root,
+    words: shell(`yes 0123456789abcdef | head -c ${plenty}; touch /tmp/printed; sleep 60`),
+  });
+  await using container = await startMonitored({ folder, settings, ops });
+  await container.start.next(frame.ready);
+  const client = await container.attach("stdout");
+  client.pause();
+  const pid = await container.go();
+  await eventually("all to be printed", () => existsSync(join(root, "tmp/printed")));
+  client.resume();
+  const inode = BigInt((await client.next(frame.lagging)).fields[0] ?? "");
+  const monitor = /PPid:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  const holds = (): boolean =>
+    readdirSync(`/proc/${monitor}/fd`).some((number) => {
+      const about = statSync(`/proc/${monitor}/fd/${number}`, { bigint: true, throwIfNoEntry: false });
+      return about?.ino === inode && about.nlink === 0n;
+    });
+  expect(holds()).toBe(true);
+  client.close();
+  await eventually("the file to be let go", () => !holds());
+});
+
 test("without a log the container waits for a slow client, which gets every byte", async () => {
   const ops = containerOps({ root, words: shell(`yes 0123456789abcdef | head -c ${plenty}; touch /tmp/written`) });
   await using container = await startMonitored({ folder, ops, log: false });

@@ -1,24 +1,16 @@
 // SIGKILL to the daemon while containers run: they go on, and the next daemon knows what happened meanwhile.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ContainerCreateRequest } from "../../src/spec/index.ts";
 import { Hijacked, demultiplex, textOf } from "../support/api-client.ts";
-import { importBusybox } from "../support/busybox-image.ts";
-import { expectTraces, settledTraces, tracesOf } from "../support/engine-traces.ts";
-import { TestEngine, waitFor } from "../support/test-engine.ts";
+import { settledEngine } from "../support/busybox-engine.ts";
+import { expectTraces, tracesOf } from "../support/engine-traces.ts";
+import { waitFor } from "../support/test-engine.ts";
 
 setDefaultTimeout(60_000);
 
-const engine = new TestEngine();
-let before: string[] = [];
-
-beforeAll(async () => {
-  await engine.start();
-  await importBusybox(engine);
-  before = await settledTraces(engine);
-});
-afterAll(() => engine[Symbol.asyncDispose]());
+const { engine, before } = settledEngine();
 
 async function post(path: string, body?: unknown): Promise<Response> {
   const response = await engine.api("POST", path, body);

@@ -1,21 +1,11 @@
 // SIGKILL to the daemon at chosen steps of create, start and remove; test/long goes through all of them.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { importBusybox } from "../support/busybox-image.ts";
-import { settledTraces } from "../support/engine-traces.ts";
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { settledEngine } from "../support/busybox-engine.ts";
 import { surviveKillAt, type Moment } from "../support/kill-at.ts";
-import { TestEngine } from "../support/test-engine.ts";
 
 setDefaultTimeout(60_000);
 
-const engine = new TestEngine();
-let before: string[] = [];
-
-beforeAll(async () => {
-  await engine.start();
-  await importBusybox(engine);
-  before = await settledTraces(engine);
-});
-afterAll(() => engine[Symbol.asyncDispose]());
+const { engine, before } = settledEngine();
 
 const moments: Moment[] = [
   { call: "mkdir", count: 1 },

@@ -1,21 +1,13 @@
 // SIGKILL to a container's monitor: the container dies with it, is recorded as killed, and everything is given back.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync } from "node:fs";
-import { importBusybox } from "../support/busybox-image.ts";
-import { expectTraces, settledTraces } from "../support/engine-traces.ts";
-import { TestEngine, waitFor } from "../support/test-engine.ts";
+import { settledEngine } from "../support/busybox-engine.ts";
+import { expectTraces } from "../support/engine-traces.ts";
+import { waitFor } from "../support/test-engine.ts";
 
 setDefaultTimeout(60_000);
 
-const engine = new TestEngine();
-let before: string[] = [];
-
-beforeAll(async () => {
-  await engine.start();
-  await importBusybox(engine);
-  before = await settledTraces(engine);
-});
-afterAll(() => engine[Symbol.asyncDispose]());
+const { engine, before } = settledEngine();
 
 async function run(host: Record<string, unknown> = {}): Promise<{ id: string; pid: number; monitor: number }> {
   const request = { Image: "busybox", Cmd: ["sleep", "1000"], HostConfig: host };

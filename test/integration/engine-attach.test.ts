@@ -1,28 +1,13 @@
 // What a container prints and reads: nothing is lost between it and its clients, fast ones, slow ones, and those that come early.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import type { ContainerCreateRequest } from "../../src/spec/index.ts";
 import { Hijacked, demultiplex, textOf } from "../support/api-client.ts";
-import { importBusybox } from "../support/busybox-image.ts";
-import { expectTraces, settledTraces } from "../support/engine-traces.ts";
-import { TestEngine, waitFor } from "../support/test-engine.ts";
+import { engineLeftAsItWas } from "../support/busybox-engine.ts";
+import { waitFor } from "../support/test-engine.ts";
 
 setDefaultTimeout(60_000);
 
-const engine = new TestEngine();
-let before: string[] = [];
-
-beforeAll(async () => {
-  await engine.start();
-  await importBusybox(engine);
-  before = await settledTraces(engine);
-});
-afterAll(async () => {
-  try {
-    await expectTraces(engine, before);
-  } finally {
-    await engine[Symbol.asyncDispose]();
-  }
-});
+const engine = engineLeftAsItWas();
 
 async function create(request: ContainerCreateRequest): Promise<string> {
   const response = await engine.api("POST", "/containers/create", { Image: "busybox", ...request });
@@ -184,6 +169,20 @@ describe("a client that reads nothing for a while", () => {
     await waitFor("its removal", async () => (await engine.api("GET", `/containers/${id}/json`)).status === 404);
   });
 
+  test("gets each line once through many rotations of the log, the last of them after it fell behind", async () => {
+    const id = await create({
+      Cmd: ["sh", "-c", "seq 1 300000 | sed 's/^/number /'"],
+      HostConfig: { LogConfig: { Type: "json-file", Config: { "max-size": "1m", "max-file": "40" } } },
+    });
+    const client = await attach(id, "stream=1&stdout=1&stderr=1");
+    const text = await readSlowly(client, async () => {
+      await start(id);
+      await ended(id);
+    });
+    expectNumbers(text, 1, 300_000);
+    await remove(id);
+  });
+
   test("without a log the container waits for it, and nothing is lost", async () => {
     const id = await create({ Cmd: twentyMegabytes, HostConfig: { LogConfig: { Type: "none" } } });
     const client = await attach(id, "stream=1&stdout=1&stderr=1");
@@ -299,6 +298,21 @@ describe("logs", () => {
     const first = Number((lines[0] ?? "").slice("number ".length));
     expectNumbers(await logs(id, ""), first, 4000);
     expect(await logs(id, "tail=900")).toBe(`${lines.slice(-900).join("\n")}\n`);
+    await remove(id);
+  });
+
+  test("attach with logs gives what was printed before and all that follows, through rotations", async () => {
+    const id = await create({
+      Cmd: ["sh", "-c", "seq 1 500 | sed 's/^/number /'; read go; seq 501 3000 | sed 's/^/number /'"],
+      OpenStdin: true,
+      HostConfig: { LogConfig: { Type: "json-file", Config: { "max-size": "40k", "max-file": "9" } } },
+    });
+    await start(id);
+    await waitFor("the first lines", async () => (await logs(id, "")).endsWith("number 500\n"));
+    const client = await attach(id, "stream=1&logs=1&stdin=1&stdout=1&stderr=1");
+    await waitFor("what was printed before", () => client.text.endsWith("number 500\n"));
+    client.socket.write("go\n");
+    expectNumbers(textOf(demultiplex(await client.output)), 1, 3000);
     await remove(id);
   });
 

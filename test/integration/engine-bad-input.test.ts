@@ -1,28 +1,13 @@
 // Requests that cannot be met: Docker's status codes and words, nothing left behind, and the daemon goes on.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { connect } from "node:net";
 import { Hijacked, exchange } from "../support/api-client.ts";
-import { importBusybox } from "../support/busybox-image.ts";
-import { expectTraces, settledTraces } from "../support/engine-traces.ts";
-import { TestEngine, waitFor } from "../support/test-engine.ts";
+import { engineLeftAsItWas } from "../support/busybox-engine.ts";
+import { waitFor } from "../support/test-engine.ts";
 
 setDefaultTimeout(60_000);
 
-const engine = new TestEngine();
-let before: string[] = [];
-
-beforeAll(async () => {
-  await engine.start();
-  await importBusybox(engine);
-  before = await settledTraces(engine);
-});
-afterAll(async () => {
-  try {
-    await expectTraces(engine, before);
-  } finally {
-    await engine[Symbol.asyncDispose]();
-  }
-});
+const engine = engineLeftAsItWas();
 
 async function ask(method: string, path: string, body?: unknown): Promise<{ status: number; message: string }> {
   const response = await engine.api(method, path, body);

@@ -1,22 +1,16 @@
 // CPU limits of a container, from the request to the group's files and to what its processes get; the same on cgroup v1 and v2.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync, rmdirSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { importBusybox } from "../support/busybox-image.ts";
+import { busyboxEngine } from "../support/busybox-engine.ts";
 import { control, controlFile, groupPaths, groupsNamed, keyed, limitsAreV2 } from "../support/control-files.ts";
 import { ask, refusal, removeContainer, startContainer } from "../support/engine-containers.ts";
-import { TestEngine, waitFor } from "../support/test-engine.ts";
+import { waitFor } from "../support/test-engine.ts";
 
 setDefaultTimeout(60_000);
 
-const engine = new TestEngine();
+const engine = busyboxEngine();
 const busyLoop = "while :; do :; done";
-
-beforeAll(async () => {
-  await engine.start();
-  await importBusybox(engine);
-});
-afterAll(() => engine[Symbol.asyncDispose]());
 
 async function pidOf(id: string): Promise<number> {
   return (await engine.inspect(id)).State.Pid;

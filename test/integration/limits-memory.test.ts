@@ -1,7 +1,7 @@
 // Memory, process and device limits of a container, from the request to the group's files and to what its processes may do.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
-import { importBusybox } from "../support/busybox-image.ts";
+import { busyboxEngine } from "../support/busybox-engine.ts";
 import { control, controlFile, keyed, limitsAreV2 } from "../support/control-files.ts";
 import {
   ask,
@@ -14,18 +14,12 @@ import {
   startContainer,
   waitContainer,
 } from "../support/engine-containers.ts";
-import { TestEngine, waitFor } from "../support/test-engine.ts";
+import { waitFor } from "../support/test-engine.ts";
 
 setDefaultTimeout(60_000);
 
-const engine = new TestEngine();
+const engine = busyboxEngine();
 const mebibyte = 2 ** 20;
-
-beforeAll(async () => {
-  await engine.start();
-  await importBusybox(engine);
-});
-afterAll(() => engine[Symbol.asyncDispose]());
 
 async function pidOf(id: string): Promise<number> {
   return (await engine.inspect(id)).State.Pid;

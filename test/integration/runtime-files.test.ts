@@ -1,8 +1,8 @@
 // Which files a container's process meets, and which it may write: from the API's fields to mountinfo and what programs get.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { importBusybox } from "../support/busybox-image.ts";
+import { busyboxEngine } from "../support/busybox-engine.ts";
 import {
   ask,
   createContainer,
@@ -14,17 +14,10 @@ import {
   startContainer,
   waitContainer,
 } from "../support/engine-containers.ts";
-import { TestEngine } from "../support/test-engine.ts";
 
 setDefaultTimeout(60_000);
 
-const engine = new TestEngine();
-
-beforeAll(async () => {
-  await engine.start();
-  await importBusybox(engine);
-});
-afterAll(() => engine[Symbol.asyncDispose]());
+const engine = busyboxEngine();
 
 /** Type and options (of the mount, of the file system) of each mount point, of /proc/self/mountinfo. */
 function mountsOf(mountinfo: string): Map<string, { type: string; options: string[]; superOptions: string[] }> {

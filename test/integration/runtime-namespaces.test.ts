@@ -1,8 +1,8 @@
 // Which walls a container has, and which it shares: the modes of the API, seen in /proc/PID/ns and from inside.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { importBusybox } from "../support/busybox-image.ts";
+import { busyboxEngine } from "../support/busybox-engine.ts";
 import { control, groupPaths, limitsAreV2 } from "../support/control-files.ts";
 import {
   ask,
@@ -13,17 +13,11 @@ import {
   runContainer,
   startContainer,
 } from "../support/engine-containers.ts";
-import { TestEngine, waitFor } from "../support/test-engine.ts";
+import { waitFor } from "../support/test-engine.ts";
 
 setDefaultTimeout(60_000);
 
-const engine = new TestEngine();
-
-beforeAll(async () => {
-  await engine.start();
-  await importBusybox(engine);
-});
-afterAll(() => engine[Symbol.asyncDispose]());
+const engine = busyboxEngine();
 
 const kinds = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"] as const;
 type Kind = (typeof kinds)[number];

@@ -1,31 +1,25 @@
 // Who a container's process is and what it may ask of the kernel: from the API's fields to /proc/self/status and the kernel's answers.
-import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { HostConfig } from "../../src/spec/index.ts";
-import { importBusybox } from "../support/busybox-image.ts";
+import { busyboxEngine } from "../support/busybox-engine.ts";
 import { execContainer, refusal, removeContainer, runContainer, startContainer } from "../support/engine-containers.ts";
 import { syscallProgram } from "../support/syscall-program.ts";
-import { TestEngine } from "../support/test-engine.ts";
 
 setDefaultTimeout(60_000);
 
-const engine = new TestEngine();
 /** Numbers of x86-64; the last is above any that exists. */
 const calls = { keyctl: 250, unshare: 272, getpid: 39, setuid: 105, clone3: 435, unborn: 999 };
 const errno = { EPERM: 1, EFAULT: 14, EINVAL: 22, ENOSYS: 38 };
 
-beforeAll(async () => {
-  await engine.start();
-  await importBusybox(engine, "busybox", (root) => {
-    for (const [name, number] of Object.entries(calls)) {
-      writeFileSync(join(root, "bin", `call-${name}`), syscallProgram(number), { mode: 0o755 });
-    }
-    writeFileSync(join(root, "bin/root-setuid"), syscallProgram(calls.setuid));
-    chmodSync(join(root, "bin/root-setuid"), 0o4755);
-  });
+const engine = busyboxEngine((root) => {
+  for (const [name, number] of Object.entries(calls)) {
+    writeFileSync(join(root, "bin", `call-${name}`), syscallProgram(number), { mode: 0o755 });
+  }
+  writeFileSync(join(root, "bin/root-setuid"), syscallProgram(calls.setuid));
+  chmodSync(join(root, "bin/root-setuid"), 0o4755);
 });
-afterAll(() => engine[Symbol.asyncDispose]());
 
 interface Who {
   readonly User?: string;

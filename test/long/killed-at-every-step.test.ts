@@ -1,21 +1,11 @@
 // SIGKILL to the daemon before every system call that changes something, through create, start and remove of one container.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { importBusybox } from "../support/busybox-image.ts";
-import { settledTraces } from "../support/engine-traces.ts";
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { settledEngine } from "../support/busybox-engine.ts";
 import { surviveKillAt } from "../support/kill-at.ts";
-import { TestEngine } from "../support/test-engine.ts";
 
 setDefaultTimeout(1_800_000);
 
-const engine = new TestEngine();
-let before: string[] = [];
-
-beforeAll(async () => {
-  await engine.start();
-  await importBusybox(engine);
-  before = await settledTraces(engine);
-});
-afterAll(() => engine[Symbol.asyncDispose]());
+const { engine, before } = settledEngine();
 
 /** Those of these that a kernel of this architecture does not have are left out by strace's `?`. */
 const calls = [

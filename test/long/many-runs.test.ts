@@ -1,20 +1,11 @@
 // Quick containers by the hundred, through docker's command line: no line, exit code or resource is lost.
-import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { importBusybox } from "../support/busybox-image.ts";
-import { expectTraces, settledTraces } from "../support/engine-traces.ts";
-import { TestEngine } from "../support/test-engine.ts";
+import { expect, setDefaultTimeout, test } from "bun:test";
+import { settledEngine } from "../support/busybox-engine.ts";
+import { expectTraces } from "../support/engine-traces.ts";
 
 setDefaultTimeout(600_000);
 
-const engine = new TestEngine();
-let before: string[] = [];
-
-beforeAll(async () => {
-  await engine.start();
-  await importBusybox(engine);
-  before = await settledTraces(engine);
-});
-afterAll(() => engine[Symbol.asyncDispose]());
+const { engine, before } = settledEngine();
 
 test("200 × run --rm, eight at a time, each prints its line in both streams and ends with its code", async () => {
   let next = 0;
