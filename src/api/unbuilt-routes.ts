@@ -1,6 +1,6 @@
 /** What the Docker Engine API has and this engine does not yet: answered by name, so that nobody looks for a spelling mistake. */
 const unbuilt: readonly (readonly [methods: string, path: RegExp, what: string])[] = [
-  ["POST", /^\/networks\/(create|prune|[^/]+\/(connect|disconnect))$/, "Making and changing networks"],
+  ["POST", /^\/networks\/(create|[^/]+\/(connect|disconnect))$/, "Making and changing networks"],
   ["DELETE", /^\/networks\/[^/]+$/, "Removing networks"],
   ["POST", /^\/images\/.+\/push$/, "Pushing to a registry"],
   ["GET", /^\/images\/search$/, "Searching a registry"],

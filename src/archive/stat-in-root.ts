@@ -15,7 +15,7 @@ export interface PathStat {
   readonly linkTarget: string;
 }
 
-/** lstat of `path` in the tree at `root`; symlinks on the way resolve inside. Throws `notFound`. */
+/** lstat of `path` in the tree at `root`; symlinks on the way resolve inside. Throws `notFound`, and `invalidArgument` for a slash after a file. */
 export function statInRoot(root: string, path: string): PathStat {
   const rootFd = openDirectory(root);
   try {
@@ -29,6 +29,8 @@ export function statInRoot(root: string, path: string): PathStat {
     } finally {
       closeFd(fd);
     }
+    if (stat.type !== "directory" && /\/\.?$/.test(path))
+      throw new EngineError("invalidArgument", `"${path}" is not a directory`);
     const linked =
       stat.type === "symlink" ? resolveInRoot(rootFd, path, { follow: true, allowMissing: true }) : undefined;
     return {

@@ -27,6 +27,12 @@ export class BuildCache {
       .run(key, imageId, Date.now());
   }
 
+  /** Every image that a step made. */
+  imageIds(): Set<string> {
+    const rows = this.#db.query<{ image_id: string }, []>("SELECT image_id FROM build_steps").all();
+    return new Set(rows.map((row) => row.image_id));
+  }
+
   pathDigest(imageId: string, path: string): string | undefined {
     return this.#db
       .query<{ digest: string }, [string, string]>(

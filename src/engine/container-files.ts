@@ -51,8 +51,9 @@ export async function writeContainerArchive(
 ): Promise<void> {
   const { path, tar, noOverwriteDirNonDir } = request;
   await withFiles(core, container, { path, write: true }, async (located) => {
-    const stat = statInRoot(located.root, located.path);
-    if (stat.mode < goDirectoryBit)
+    const named = statInRoot(located.root, located.path);
+    const { mode } = named.linkTarget === "" ? named : statInRoot(located.root, named.linkTarget);
+    if (mode < goDirectoryBit)
       throw new EngineError("invalidArgument", `extraction point is not a directory: "${path}"`);
     // `copyUidGid` is about owners that the client packed: they are kept as they are in the tar either way, as dockerd does for root.
     await extractTree(tar, located.root, located.path, { noOverwriteDirNonDir });
@@ -70,6 +71,21 @@ function isMounted({ record }: LiveContainer): boolean {
  * layers, or in the volume that the path lies in.
  */
 async function withFiles<T>(
+  core: Core,
+  container: LiveContainer,
+  request: { path: string; write: boolean },
+  work: (located: Located) => Promise<T>,
+): Promise<T> {
+  const { record } = container;
+  const inDockersWords = (error: unknown): never => {
+    if (!(error instanceof EngineError) || error.code !== "notFound") throw error;
+    const message = `Could not find the file ${request.path} in container ${record.name}`;
+    throw new EngineError("notFound", message, { cause: error });
+  };
+  return locate(core, container, request, work).catch(inDockersWords);
+}
+
+async function locate<T>(
   core: Core,
   container: LiveContainer,
   request: { path: string; write: boolean },

@@ -28,6 +28,7 @@ import { monitorOf } from "./foreign-monitor.ts";
 import { requireKnownFilters } from "./known-filters.ts";
 import type { ExitResult, LiveContainer } from "./live-container.ts";
 import { processTable } from "./process-table.ts";
+import { shownImageName } from "./shown-image-name.ts";
 import { statsStream } from "./stats-stream.ts";
 
 /** The containers of one engine: finds the one that is meant, takes its turn, and hands over to the file that knows how. */
@@ -173,7 +174,7 @@ export class Containers implements ContainerService {
       .slice(0, options.limit);
     return Promise.all(
       chosen.map(async ({ record }) => ({
-        ...summaryView(record, this.#imageName(record)),
+        ...summaryView(record, shownImageName(this.core, record)),
         ...(options.size ? await this.#sizes(record) : {}),
       })),
     );
@@ -191,16 +192,6 @@ export class Containers implements ContainerService {
     if (wanted === undefined) return false;
     for (let id = imageId; id !== ""; id = this.core.images.find(id)?.parent ?? "") if (id === wanted) return true;
     return false;
-  }
-
-  /** As it was asked for, while that name still means this image; else the image's id. */
-  #imageName(record: { imageId: string; config: { Image?: string } }): string {
-    const asked = record.config.Image ?? record.imageId;
-    try {
-      return this.core.images.find(asked)?.id === record.imageId ? asked : record.imageId;
-    } catch {
-      return record.imageId;
-    }
   }
 
   async #sizes(record: { id: string; imageId: string }): Promise<{ SizeRw: number; SizeRootFs: number }> {

@@ -231,5 +231,6 @@ export interface Engine extends AsyncDisposable {
   build(request: BuildRequest): AsyncIterable<ProgressMessage>;
   /** Makes an image of a container; answers its id. */
   commit(idOrName: string, options: CommitOptions): Promise<string>;
-  pruneBuildCache(): Promise<{ deleted: string[]; spaceReclaimed: number }>;
+  /** Images that a build made, which have no name and that nothing stands on. Filter: `until`. */
+  pruneBuildCache(filters: Filters): Promise<{ deleted: string[]; spaceReclaimed: number }>;
 }

@@ -5,7 +5,7 @@ import { ImageStore } from "../image/index.ts";
 import { openCgroups } from "../kernel/index.ts";
 import { NetworkService } from "../network/index.ts";
 import { openSnapshotter } from "../snapshot/index.ts";
-import { build } from "../build/index.ts";
+import { build, BuildCache } from "../build/index.ts";
 import { commitContainer, thawInterruptedCommits } from "./container-commit.ts";
 import { usersOfVolume } from "./container-removal.ts";
 import { Containers } from "./container-service.ts";
@@ -18,6 +18,8 @@ import { Execs } from "./exec-service.ts";
 import { HealthChecks } from "./health.ts";
 import { watchIdleMemory } from "./idle-memory.ts";
 import { EngineImages } from "./image-service.ts";
+import { imageUsers } from "./image-users.ts";
+import { requireKnownFilters } from "./known-filters.ts";
 import { EngineNetworks } from "./network-queries.ts";
 import { recover, restartAfterRecovery } from "./recovery.ts";
 import { StepExecutor } from "./step-executor.ts";
@@ -109,9 +111,14 @@ function compose(core: Core, parts: { database: Disposable; execs: Execs; health
         db: core.database,
       }),
     commit: (idOrName, options) => commitContainer(core, core.containers.get(idOrName), options),
-    async pruneBuildCache() {
-      // The classic builder's cache is its untagged images.
-      const { deleted, spaceReclaimed } = await images.prune(new Map([["dangling", ["true"]]]));
+    async pruneBuildCache(filters) {
+      requireKnownFilters(filters, ["until"]);
+      // The classic builder's cache is its untagged images; those that people committed or imported are not.
+      const built = new BuildCache(core.database).imageIds();
+      const { deleted, spaceReclaimed } = await core.images.prune(new Map([...filters, ["dangling", ["true"]]]), {
+        usedBy: imageUsers(core),
+        among: (id) => built.has(id),
+      });
       return { deleted: deleted.flatMap((item) => ("Deleted" in item ? [item.Deleted] : [])), spaceReclaimed };
     },
     async [Symbol.asyncDispose]() {

@@ -5,6 +5,8 @@ import type { EventMessage } from "../spec/index.ts";
 import { mountPoints, statusOf, summaryView } from "./container-views.ts";
 import type { Filters, SystemService } from "./contract.ts";
 import type { Core } from "./core.ts";
+import { imageUsers } from "./image-users.ts";
+import { shownImageName } from "./shown-image-name.ts";
 
 export const engineVersion = "0.1.0";
 
@@ -136,10 +138,17 @@ export class EngineSystem implements SystemService {
 
   async diskUsage(): Promise<Record<string, unknown>> {
     const { core } = this;
-    const images = await core.images.summaries({ all: false, filters: new Map(), digests: false, sharedSize: true });
+    const newestFirst = core.store.all().toSorted((a, b) => Date.parse(b.createdAt) - Date.parse(a.createdAt));
+    const images = await core.images.summaries({
+      all: false,
+      filters: new Map(),
+      digests: false,
+      sharedSize: true,
+      usedBy: imageUsers(core),
+    });
     const containers = await Promise.all(
-      core.store.all().map(async (record) => ({
-        ...summaryView(record, record.config.Image ?? record.imageId),
+      newestFirst.map(async (record) => ({
+        ...summaryView(record, shownImageName(core, record)),
         Mounts: mountPoints(record),
         SizeRw: await core.snapshots.usage(record.id),
       })),

@@ -171,9 +171,10 @@ export class ImageStore {
     return makeFromHost(this.#services, { reference, programs });
   }
 
+  /** Removes dangling images, or with `dangling=false` all unused ones; `among` leaves others alone. */
   async prune(
     filters: Filters,
-    options: { usedBy: ImageUsers },
+    options: { usedBy: ImageUsers; among?: (id: string) => boolean },
   ): Promise<{ deleted: DeletedItem[]; spaceReclaimed: number }> {
     return pruneImages(this.#services, filters, options);
   }

@@ -9,7 +9,7 @@ import { removeImage } from "./remove-image.ts";
 export async function pruneImages(
   services: ImageServices,
   filters: Filters,
-  { usedBy }: { usedBy: ImageUsers },
+  { usedBy, among = () => true }: { usedBy: ImageUsers; among?: (id: string) => boolean },
 ): Promise<{ deleted: DeletedItem[]; spaceReclaimed: number }> {
   checkFilters(filters, ["dangling", "label", "label!", "until"]);
   const danglingOnly = booleanFilter(filters, "dangling") ?? true;
@@ -17,7 +17,7 @@ export async function pruneImages(
   const sizes = new Map(services.snapshots.layers().map((layer) => [layer.chainId, layer.sizeBytes]));
   const deleted: DeletedItem[] = [];
   for (const image of services.table.all()) {
-    if (Date.parse(image.createdAt) > until || !matchesLabels(image, filters)) continue;
+    if (!among(image.id) || Date.parse(image.createdAt) > until || !matchesLabels(image, filters)) continue;
     for (const text of prunableNames(services, image, danglingOnly)) {
       deleted.push(...(await removeQuietly(services, text, usedBy)));
     }

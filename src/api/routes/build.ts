@@ -53,8 +53,8 @@ export function buildRoutes(engine: Engine): Routes {
         ),
       );
     },
-    "POST /build/prune": async () => {
-      const { deleted, spaceReclaimed } = await engine.pruneBuildCache();
+    "POST /build/prune": async (request) => {
+      const { deleted, spaceReclaimed } = await engine.pruneBuildCache(request.filters());
       return json({ CachesDeleted: deleted, SpaceReclaimed: spaceReclaimed });
     },
   };

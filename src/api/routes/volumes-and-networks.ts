@@ -1,3 +1,4 @@
+import { EngineError } from "../../common/index.ts";
 import type { Engine } from "../../engine/index.ts";
 import { empty, json } from "../reply.ts";
 import type { Routes } from "../router.ts";
@@ -28,6 +29,12 @@ export function volumeAndNetworkRoutes({ volumes, networks }: Engine): Routes {
       return json({ VolumesDeleted: deleted, SpaceReclaimed: spaceReclaimed });
     },
     "GET /networks": async (request) => json(await networks.list(request.filters())),
+    // The networks that everyone has are never pruned, and there are no others yet: there is nothing to remove.
+    "POST /networks/prune": async (request) => {
+      for (const name of request.filters().keys())
+        if (!/^(label!?|until)$/.test(name)) throw new EngineError("invalidArgument", `invalid filter '${name}'`);
+      return json({ NetworksDeleted: null });
+    },
     "GET /networks/:id": async (request) => json(await networks.inspect(request.parameter("id"))),
   };
 }

@@ -2,6 +2,7 @@ import { formatSize, shortId } from "../../common/index.ts";
 import type { ContainerSummary, ImageSummary, Volume } from "../../spec/index.ts";
 import type { Command, Invocation } from "../command.ts";
 import { formatFlag } from "../common-flags.ts";
+import { ago } from "../display.ts";
 import { goType, type GoObject } from "../go-template/index.ts";
 import { printListing, renderListing } from "../listing.ts";
 import { print } from "../output.ts";
@@ -26,6 +27,9 @@ interface CacheRecord {
   readonly Size: number;
   readonly InUse?: boolean;
   readonly Shared?: boolean;
+  readonly CreatedAt?: string;
+  readonly LastUsedAt?: string | null;
+  readonly UsageCount?: number;
 }
 
 interface DiskUsage {
@@ -160,8 +164,33 @@ async function verboseText(usage: DiskUsage): Promise<string> {
   });
   const cache = usage.BuildCache ?? [];
   const cacheSize = formatSize(cache.reduce((sum, record) => sum + record.Size, 0));
-  const cacheTable = cache.map(
-    (record) => `${shortId(record.ID)}   ${record.Type ?? ""}   ${formatSize(record.Size)}\n`,
-  );
-  return `Images space usage:\n\n${imageTable}\nContainers space usage:\n\n${containerTable}\nLocal Volumes space usage:\n\n${volumeTable}\nBuild cache usage: ${cacheSize}\n\n${cacheTable.join("")}`;
+  const cacheTable = await renderListing({
+    format: "",
+    table: String.raw`{{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}`,
+    headers: {
+      ID: "CACHE ID",
+      CacheType: "CACHE TYPE",
+      Size: "SIZE",
+      CreatedSince: "CREATED",
+      LastUsedSince: "LAST USED",
+      UsageCount: "USAGE",
+      Shared: "SHARED",
+    },
+    rows: cache.map(cacheRow),
+  });
+  return `Images space usage:\n\n${imageTable}\nContainers space usage:\n\n${containerTable}\nLocal Volumes space usage:\n\n${volumeTable}\nBuild cache usage: ${cacheSize}\n\n${cacheTable}`;
+}
+
+function cacheRow(record: CacheRecord): GoObject {
+  const since = (time: string | null | undefined): string => (time ? ago(Date.parse(time)) : "");
+  return {
+    [goType]: "*formatter.buildCacheContext",
+    ID: shortId(record.ID),
+    CacheType: record.Type ?? "",
+    Size: formatSize(record.Size, 3),
+    CreatedSince: since(record.CreatedAt),
+    LastUsedSince: since(record.LastUsedAt),
+    UsageCount: String(record.UsageCount ?? 0),
+    Shared: String(record.Shared ?? false),
+  };
 }

@@ -6,6 +6,7 @@ import { confirmUnlessForced } from "../confirm.ts";
 import { encodeFilters } from "../filters.ts";
 import { print } from "../output.ts";
 import { imageDeletions } from "../prune-report.ts";
+import { CommandFailure } from "../usage-error.ts";
 
 export const command: Command = {
   usage: "prune [OPTIONS]",
@@ -31,6 +32,8 @@ interface Report {
 
 async function pruneAll({ flags, client }: Invocation): Promise<number> {
   const [all, volumes] = [flags.bool("all"), flags.bool("volumes")];
+  if (volumes && flags.list("filter").some((filter) => filter.startsWith("until=")))
+    throw new CommandFailure('ERROR: The "until" filter is not supported with "--volumes"');
   const what = [
     "all stopped containers",
     "all networks not used by at least one container",

@@ -1,0 +1,133 @@
+// Files in and out of containers, and what images and containers cost: with docker's command line and ours, whose rules are docker's.
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { chownSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { importBusybox } from "../support/busybox-image.ts";
+import { ask, createContainer, startContainer, waitContainer } from "../support/engine-containers.ts";
+import { runProgram, startTestEngine, vitrineCommand, type Outcome, type TestEngine } from "../support/test-engine.ts";
+
+let engine: TestEngine;
+const clients = ["vitrine", "docker"] as const;
+
+beforeAll(async () => {
+  engine = await startTestEngine();
+  await importBusybox(engine, "busybox", (root) => {
+    mkdirSync(join(root, "dir"));
+    writeFileSync(join(root, "dir/old"), "old\n");
+    symlinkSync("/dir", join(root, "link"));
+    symlinkSync("dir/old", join(root, "filelink"));
+  });
+  writeFileSync(join(engine.scratch.path, "file"), "of the host\n");
+  chownSync(join(engine.scratch.path, "file"), 1234, 5678);
+}, 30_000);
+afterAll(() => engine[Symbol.asyncDispose](), 30_000);
+afterEach(async () => {
+  const list = await ask<{ Id: string }[]>(engine, "GET", "/containers/json?all=1");
+  for (const { Id } of list) await ask(engine, "DELETE", `/containers/${Id}?force=1&v=1`);
+});
+
+/** The lines that tar(1) shows of a stream: mode, owner, name. */
+async function listingOf(command: string): Promise<string[]> {
+  const { stdout } = await runProgram(["sh", "-c", `${command} | tar -tv --numeric-owner`], {
+    DOCKER_HOST: `unix://${engine.socket}`,
+  });
+  return stdout
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => line.replace(/ +\d+ \d{4}-\S+ \S+ /, " "));
+}
+
+describe.each(clients)("%s cp", (client) => {
+  const cp = (...words: string[]): Promise<Outcome> => engine[client]("cp", ...words);
+
+  test("writes the stream of a file, a folder, its content, a link and what it leads to", async () => {
+    await createContainer(engine, ["true"], { name: "box" });
+    const stream = (await Promise.all(
+      ["box:/dir/old", "box:/dir", "box:/dir/.", "box:/link", "box:/link/", "-L box:/link"].map((source) =>
+        listingOf(`${vitrineCommand.join(" ")} cp ${source} -`),
+      ),
+    )) as string[][];
+    expect(stream.map((lines) => lines.map((line) => line.replace(/^\S+ \d+\/\d+ /, "")))).toEqual([
+      ["old"],
+      ["dir/", "dir/old"],
+      ["./", "./old"],
+      ["link -> /dir"],
+      ["link/", "link/old"],
+      ["dir/", "dir/old"],
+    ]);
+  });
+
+  test("keeps owners with -a, follows a link to a folder, and goes nowhere through a file", async () => {
+    await createContainer(engine, ["true"], { name: "box" });
+    const file = join(engine.scratch.path, "file");
+    expect(await cp("-a", file, "box:/kept")).toMatchObject({ exitCode: 0 });
+    expect(await cp(file, "box:/link/through")).toMatchObject({ exitCode: 0 });
+    expect(await cp(file, "box:/dir/old/")).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining("no such directory"),
+    });
+    expect(await cp("box:/dir/old/", "-")).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining("not a directory"),
+    });
+    expect(await cp("box:/none", "-")).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining("Could not find the file /none in container box"),
+    });
+    const exported = await listingOf(`docker export box`);
+    expect(exported.filter((line) => /kept|through/.test(line))).toEqual([
+      "-rw-r--r-- 1234/5678 dir/through",
+      "-rw-r--r-- 1234/5678 kept",
+    ]);
+    expect((await engine[client]("diff", "box")).stdout).toBe("C /dir\nA /dir/through\nA /kept\n");
+  });
+});
+
+describe("what it costs", () => {
+  test("system df counts who uses an image, and names a container's image as ps does", async () => {
+    await createContainer(engine, ["true"], { name: "one" });
+    const id = await startContainer(engine, "echo 1234567 > /grown", { name: "two" });
+    await waitContainer(engine, id);
+    const usage = await ask<{
+      LayersSize: number;
+      Images: { Id: string; Containers: number; Size: number }[];
+      Containers: { Names: string[]; Image: string; SizeRw: number }[];
+    }>(engine, "GET", "/system/df");
+    expect(usage.Images.map(({ Containers, Size }) => [Containers, Size])).toEqual([[2, usage.LayersSize]]);
+    expect(usage.Containers.map(({ Names, Image, SizeRw }) => [Names[0], Image, SizeRw])).toEqual([
+      ["/two", "busybox", 8],
+      ["/one", "busybox", 0],
+    ]);
+    for (const client of clients) {
+      const { stdout } = await engine[client]("system", "df", "-v");
+      expect(stdout).toMatch(
+        /^Images space usage:\n\nREPOSITORY +TAG +IMAGE ID +CREATED +SIZE +SHARED SIZE +UNIQUE SIZE +CONTAINERS\nbusybox .* 2\n/,
+      );
+      expect(stdout).toContain("CACHE ID   CACHE TYPE   SIZE");
+    }
+  });
+
+  test.each(clients)(
+    "%s system prune removes stopped containers, dangling images, and volumes when asked",
+    async (client) => {
+      await ask(engine, "POST", "/images/busybox/tag?repo=kept");
+      await createContainer(engine, ["true"], { name: "gone", Volumes: { "/v": {} } });
+      const running = await startContainer(engine, ["sleep", "100"], { name: "stays" });
+      const made = await ask<{ Id: string }>(engine, "POST", `/commit?container=stays&changes=ENV%20A%3D${client}`);
+      const refused = await engine[client]("system", "prune", "-f", "--volumes", "--filter", "until=1s");
+      expect(refused.exitCode).toBe(1);
+      expect(refused.stderr).toContain('ERROR: The "until" filter is not supported with "--volumes"');
+      const none = await engine[client]("system", "prune", "-f", "--filter", "until=1h");
+      expect(none).toMatchObject({ exitCode: 0, stdout: "Total reclaimed space: 0B\n" });
+      const { stdout } = await engine[client]("system", "prune", "-f", "--volumes");
+      expect(stdout).toMatch(
+        /^Deleted Containers:\n[0-9a-f]{64}\n\nDeleted Volumes:\n[0-9a-f]{64}\n\nDeleted Images:\ndeleted: /,
+      );
+      expect(stdout).toContain(`deleted: ${made.Id}`);
+      expect(stdout).toMatch(/\nTotal reclaimed space: 0B\n$/);
+      const left = await ask<{ Id: string }[]>(engine, "GET", "/containers/json?all=1");
+      expect(left.map(({ Id }) => Id)).toEqual([running]);
+      expect((await engine.vitrine("images", "-q", "kept")).stdout).not.toBe("");
+    },
+  );
+});
