@@ -1,9 +1,13 @@
-// The one executable: `vitrine daemon` is the engine, everything else is a client of its API. Each half loads only itself.
+// The one executable: `vitrine daemon` is the engine, `vitrine registry` serves images, everything else is a client of the engine's API.
+// Each part loads only itself.
 const [command, ...rest] = process.argv.slice(2);
 
 if (command === "daemon") {
   const { runDaemon } = await import("./daemon.ts");
   await runDaemon(rest);
+} else if (command === "registry") {
+  const { runRegistry } = await import("./registry-command.ts");
+  await runRegistry(rest);
 } else {
   const { runCli } = await import("./cli/index.ts");
   process.exitCode = await runCli(process.argv.slice(2));

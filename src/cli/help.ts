@@ -55,7 +55,7 @@ Management Commands:
 ${list(groups)}
 
 Commands:
-${list({ ...otherCommands, daemon: { summary: "Run the engine itself" } })}
+${list({ ...otherCommands, daemon: { summary: "Run the engine itself" }, registry: { summary: "Serve a registry of images" } })}
 
 Global Options:
 ${flagTable(globalFlags)}

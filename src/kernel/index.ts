@@ -73,5 +73,5 @@ export {
   type MapElement,
 } from "./nftables.ts";
 export { RouteSocket, type Link, type Route } from "./rtnetlink.ts";
-export { lockFile } from "./lock-file.ts";
+export { holdLock, lockFile } from "./lock-file.ts";
 export { makeTerminalRaw, restoreTerminal } from "./terminal.ts";

@@ -14,3 +14,9 @@ export {
   type Credentials,
   type RegistrySettings,
 } from "./client-settings.ts";
+export { FileAccess, type AccessFiles, type AccessPolicy, type RegistryAction } from "./server-access.ts";
+export type { CollectionReport } from "./server-collection.ts";
+export { defaultRegistryLimits, type RegistryLimits, type RegistryServerOptions } from "./server-options.ts";
+export { serveRegistry, type RegistryServer } from "./server-serve.ts";
+export type { ByteRange, RegistryStorage } from "./storage-contract.ts";
+export { FolderStorage } from "./storage-folder.ts";

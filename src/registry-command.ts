@@ -1,0 +1,158 @@
+import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { parseArgs } from "node:util";
+import { EngineError, parseSize, toEngineError } from "./common/index.ts";
+import { FileAccess, serveRegistry, type RegistryServerOptions } from "./registry/index.ts";
+
+const defaultRegistryRoot = "/var/lib/vitrine-registry";
+const help = `Usage:  vitrine registry serve [OPTIONS]
+
+A registry: docker, podman, skopeo and Vitrine push images to it and pull them from it (OCI distribution 1.1).
+Without --htpasswd anyone who reaches the address may do everything, so it then serves this machine only.
+
+Options:
+      --listen string         Address and port (default "127.0.0.1:5000")
+      --root string           Where everything is kept (default "${defaultRegistryRoot}")
+      --htpasswd string       File of users with bcrypt passwords, as "htpasswd -B" writes it
+      --rules string          File of "USER REPOSITORY pull,push,delete" lines; without it each user may do everything
+      --anonymous-pull        Anyone may pull
+      --anyone                Serve other machines although there are no users
+      --tls-cert string       Certificate chain, PEM
+      --tls-key string        Its key, PEM
+      --no-delete             Refuse every deletion
+      --max-blob-size string  Largest blob that is taken (default "64g")
+      --max-uploads string    Uploads in progress at once (default "1000")
+      --upload-expiry string  Hours after which an abandoned upload goes (default "24")
+      --grace string          Minutes for which what no manifest needs stays (default "60")
+      --collect-every string  Minutes between two collections; 0 for none (default "10")
+      --help                  Print this
+`;
+
+const optionTypes = {
+  listen: { type: "string", default: "127.0.0.1:5000" },
+  root: { type: "string", default: defaultRegistryRoot },
+  htpasswd: { type: "string" },
+  rules: { type: "string" },
+  "anonymous-pull": { type: "boolean", default: false },
+  anyone: { type: "boolean", default: false },
+  "tls-cert": { type: "string" },
+  "tls-key": { type: "string" },
+  "no-delete": { type: "boolean", default: false },
+  "max-blob-size": { type: "string", default: "64g" },
+  "max-uploads": { type: "string", default: "1000" },
+  "upload-expiry": { type: "string", default: "24" },
+  grace: { type: "string", default: "60" },
+  "collect-every": { type: "string", default: "10" },
+  help: { type: "boolean", default: false },
+} as const;
+
+/** Runs until SIGTERM or SIGINT. Sets the exit code: 0 for an orderly end, 1 for a failure, 125 for wrong arguments. */
+export async function runRegistry(args: readonly string[]): Promise<void> {
+  const options = readOptions(args);
+  if (!options) return;
+  try {
+    await serve(options);
+  } catch (error) {
+    process.stderr.write(`vitrine registry: ${toEngineError(error).message}\n`);
+    process.exit(1);
+  }
+}
+
+type Values = ReturnType<typeof parseArgs<{ options: typeof optionTypes }>>["values"];
+
+function readOptions(args: readonly string[]): RegistryServerOptions | undefined {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: optionTypes,
+      strict: true,
+      allowPositionals: true,
+    });
+    if (values.help || args.length === 0) {
+      process.stdout.write(help);
+      return undefined;
+    }
+    if (positionals[0] !== "serve" || positionals.length > 1)
+      throw new Error(`unknown command "${positionals.join(" ")}"`);
+    return toServerOptions(values);
+  } catch (error) {
+    process.stderr.write(`vitrine registry: ${(error as Error).message}\nSee 'vitrine registry --help'.\n`);
+    process.exit(125);
+  }
+}
+
+function toServerOptions(values: Values): RegistryServerOptions {
+  const { hostname, port } = readAddress(values.listen ?? "");
+  const { htpasswd, rules } = values;
+  if (htpasswd === undefined) {
+    if (rules !== undefined) throw wrong("--rules says what users may do: name their passwords with --htpasswd");
+    if (values["anonymous-pull"]) throw wrong("--anonymous-pull makes a difference only with --htpasswd");
+    if (!isLoopback(hostname) && !values.anyone) {
+      throw wrong(`"${hostname}" is reached by other machines: give --htpasswd, or --anyone if anyone may push`);
+    }
+  }
+  const access =
+    htpasswd === undefined
+      ? undefined
+      : new FileAccess({
+          htpasswdPath: htpasswd,
+          ...(rules === undefined ? {} : { rulesPath: rules }),
+          anonymousPull: values["anonymous-pull"] ?? false,
+        });
+  return {
+    root: values.root ?? defaultRegistryRoot,
+    hostname,
+    port,
+    ...(access ? { access } : {}),
+    ...readTls(values),
+    keepEverything: values["no-delete"] ?? false,
+    collectEveryMs: readNumber(values, "collect-every") * 60_000,
+    limits: {
+      blobBytes: parseSize(values["max-blob-size"] ?? ""),
+      uploadsAtOnce: readNumber(values, "max-uploads"),
+      uploadExpiryMs: readNumber(values, "upload-expiry") * 3_600_000,
+      graceMs: readNumber(values, "grace") * 60_000,
+    },
+    log: (level, message) => void process.stderr.write(`${new Date().toISOString()} ${level} ${message}\n`),
+  };
+}
+
+function readAddress(text: string): { hostname: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || port > 65_535)
+    throw wrong(`--listen "${text}" is no address and port such as 127.0.0.1:5000 or [::1]:5000`);
+  return { hostname: match[1] ?? match[2] ?? "", port };
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "::1" || (isIP(hostname) === 4 && hostname.startsWith("127."));
+}
+
+function readTls(values: Values): Pick<RegistryServerOptions, "tls"> {
+  const { "tls-cert": certificate, "tls-key": key } = values;
+  if (certificate === undefined && key === undefined) return {};
+  if (certificate === undefined || key === undefined) throw wrong("--tls-cert and --tls-key belong together");
+  return { tls: { certificate: readFileSync(certificate, "utf8"), key: readFileSync(key, "utf8") } };
+}
+
+function readNumber(values: Values, name: "max-uploads" | "upload-expiry" | "grace" | "collect-every"): number {
+  const text = values[name] ?? "";
+  if (!/^\d{1,7}(\.\d+)?$/.test(text)) throw wrong(`--${name} "${text}" is no number`);
+  return Number(text);
+}
+
+function wrong(message: string): EngineError {
+  return new EngineError("invalidArgument", message);
+}
+
+async function serve(options: RegistryServerOptions): Promise<void> {
+  const server = await serveRegistry(options);
+  options.log?.("info", `Serving ${options.root} on ${server.url}`);
+  await new Promise<void>((resolve) => {
+    process.once("SIGTERM", () => resolve());
+    process.once("SIGINT", () => resolve());
+  });
+  await server.close();
+  process.exit(0);
+}

@@ -1,0 +1,85 @@
+import { RegistryFailure } from "./server-failure.ts";
+import { isRegistryDigest } from "./server-grammar.ts";
+import type { RegistryLimits } from "./server-options.ts";
+import type { RegistryRecords } from "./server-records.ts";
+import type { ByteRange, RegistryStorage } from "./storage-contract.ts";
+
+export interface BlobServices {
+  readonly records: RegistryRecords;
+  readonly storage: RegistryStorage;
+  readonly limits: RegistryLimits;
+}
+
+/** GET and HEAD of a blob: whole, a range, or unchanged. Being asked for keeps it from being collected for a while. */
+export async function serveBlob(
+  { records, storage, limits }: BlobServices,
+  { request, repository, digest }: { request: Request; repository: string; digest: string },
+): Promise<Response> {
+  requireDigest(digest);
+  const size = records.linkedSize(repository, digest);
+  if (size === undefined) throw unknownBlob(repository, digest);
+  records.useLink(repository, digest, Date.now() - limits.graceMs / 4);
+  const headers = {
+    "Accept-Ranges": "bytes",
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "Content-Type": "application/octet-stream",
+    "Docker-Content-Digest": digest,
+    ETag: `"${digest}"`,
+    "X-Content-Type-Options": "nosniff",
+  };
+  if (matchesTag(request.headers.get("If-None-Match"), digest)) return new Response(null, { status: 304, headers });
+  if (request.method === "HEAD") {
+    return new Response(null, { headers: { ...headers, "Content-Length": String(size) } });
+  }
+  if (size > 0 && (await storage.size(digest)) !== size) {
+    throw new RegistryFailure(
+      "UNKNOWN",
+      `The bytes of the blob "${digest}" are not whole in the ${storage.description}`,
+    );
+  }
+  const range = wantedRange(request.headers, { size, digest });
+  if (!range) return new Response(storage.open(digest, { start: 0, end: size }), { headers });
+  const contentRange = `bytes ${range.start}-${range.end - 1}/${size}`;
+  return new Response(storage.open(digest, range), {
+    status: 206,
+    headers: { ...headers, "Content-Range": contentRange },
+  });
+}
+
+/** RFC 9110, 13.1.2 and 8.8.3: `*`, or a list of entity tags, weak ones too. */
+export function matchesTag(header: string | null, digest: string): boolean {
+  if (header === null) return false;
+  return header.split(",").some((tag) => ["*", `"${digest}"`, `W/"${digest}"`].includes(tag.trim()));
+}
+
+/**
+ * RFC 9110, 14.2: one range of bytes. Several ranges, other units and what is malformed are ignored, which the RFC allows.
+ * Throws 416 for a range that begins behind the end.
+ */
+function wantedRange(headers: Headers, blob: { size: number; digest: string }): ByteRange | undefined {
+  const match = /^bytes=(\d*)-(\d*)$/.exec(headers.get("Range")?.trim() ?? "");
+  if (!match || (match[1] === "" && match[2] === "")) return undefined;
+  const condition = headers.get("If-Range");
+  if (condition !== null && condition.trim() !== `"${blob.digest}"`) return undefined;
+  const [, first = "", last = ""] = match;
+  const start = first === "" ? Math.max(0, blob.size - Number(last)) : Number(first);
+  const end = first === "" || last === "" ? blob.size : Math.min(blob.size, Number(last) + 1);
+  if (first !== "" && last !== "" && Number(last) < Number(first)) return undefined;
+  if (start >= blob.size) {
+    throw new RegistryFailure("SIZE_INVALID", `The blob "${blob.digest}" has ${blob.size} bytes, none at ${start}`, {
+      status: 416,
+      headers: { "Content-Range": `bytes */${blob.size}` },
+    });
+  }
+  return { start, end };
+}
+
+export function requireDigest(digest: string): void {
+  if (isRegistryDigest(digest)) return;
+  const message = `"${digest.slice(0, 200)}" is no sha256 or sha512 digest`;
+  throw new RegistryFailure("DIGEST_INVALID", message);
+}
+
+export function unknownBlob(repository: string, digest: string): RegistryFailure {
+  return new RegistryFailure("BLOB_UNKNOWN", `No blob "${digest}" is in "${repository}"`, { detail: { digest } });
+}

@@ -1,0 +1,125 @@
+import { matchesTag } from "./server-blobs.ts";
+import { RegistryFailure } from "./server-failure.ts";
+import { algorithmOf, isRegistryDigest, isRegistryTag } from "./server-grammar.ts";
+import { checkManifest } from "./server-manifest-check.ts";
+import type { RegistryLimits } from "./server-options.ts";
+import type { RegistryRecords, StoredManifest } from "./server-records.ts";
+
+export interface ManifestServices {
+  readonly records: RegistryRecords;
+  readonly limits: RegistryLimits;
+}
+
+interface ManifestCall {
+  readonly request: Request;
+  readonly repository: string;
+  /** A tag or a digest. */
+  readonly reference: string;
+}
+
+/** GET and HEAD of a manifest, with the bytes and the media type that it was pushed with. */
+export function serveManifest(
+  { records }: ManifestServices,
+  { request, repository, reference }: ManifestCall,
+): Response {
+  const { digest, mediaType, bytes } = find(records, repository, reference);
+  const headers = {
+    "Content-Length": String(bytes.length),
+    "Content-Type": mediaType,
+    "Docker-Content-Digest": digest,
+    ETag: `"${digest}"`,
+    "X-Content-Type-Options": "nosniff",
+  };
+  if (matchesTag(request.headers.get("If-None-Match"), digest)) {
+    const { "Content-Length": _length, ...others } = headers;
+    return new Response(null, { status: 304, headers: others });
+  }
+  return new Response(request.method === "HEAD" ? null : (bytes as Uint8Array<ArrayBuffer>), { headers });
+}
+
+/** PUT: checks, then stores manifest, references and tag in one transaction. */
+export async function pushManifest(
+  { records, limits }: ManifestServices,
+  { request, repository, reference }: ManifestCall,
+): Promise<Response> {
+  const isDigest = isReferenceDigest(reference);
+  const bytes = await readLimited(request, limits.manifestBytes);
+  const algorithm = isDigest ? algorithmOf(reference) : "sha256";
+  const digest = `${algorithm}:${new Bun.CryptoHasher(algorithm).update(bytes).digest("hex")}`;
+  if (isDigest && digest !== reference) {
+    const message = `The manifest should be "${reference}" and is "${digest}"`;
+    throw new RegistryFailure("DIGEST_INVALID", message, { detail: { digest: reference, found: digest } });
+  }
+  const manifest = checkManifest(bytes, request.headers.get("Content-Type") ?? "");
+  for (const { digest: other, kind, size } of manifest.references) {
+    const found =
+      kind === "blob" ? records.linkedSize(repository, other) : records.manifest(repository, other)?.bytes.length;
+    if (found === undefined || found === size) continue;
+    throw new RegistryFailure("MANIFEST_INVALID", `"${other}" has ${found} bytes, and the manifest says ${size}`);
+  }
+  const missing = records.putManifest({ ...manifest, repository, digest, bytes }, isDigest ? undefined : reference);
+  if (missing.length > 0) throw missingReferences(repository, missing);
+  const headers: Record<string, string> = {
+    Location: `/v2/${repository}/manifests/${digest}`,
+    "Docker-Content-Digest": digest,
+  };
+  if (manifest.subject !== undefined) headers["OCI-Subject"] = manifest.subject;
+  return new Response(null, { status: 201, headers });
+}
+
+/** DELETE: a digest takes the manifest and its tags away, a tag only itself. */
+export function deleteManifest({ records }: ManifestServices, { repository, reference }: ManifestCall): Response {
+  const isDigest = isReferenceDigest(reference);
+  const gone = isDigest ? records.deleteManifest(repository, reference) : records.deleteTag(repository, reference);
+  if (!gone) throw unknownManifest(records, repository, reference);
+  return new Response(null, { status: 202 });
+}
+
+function find(records: RegistryRecords, repository: string, reference: string): StoredManifest {
+  const digest = isReferenceDigest(reference) ? reference : records.taggedDigest(repository, reference);
+  const manifest = digest === undefined ? undefined : records.manifest(repository, digest);
+  if (!manifest) throw unknownManifest(records, repository, reference);
+  return manifest;
+}
+
+/** Throws for what is neither: DIGEST_INVALID where there is a colon, else MANIFEST_INVALID. */
+function isReferenceDigest(reference: string): boolean {
+  if (isRegistryDigest(reference)) return true;
+  if (isRegistryTag(reference)) return false;
+  const shown = reference.slice(0, 200);
+  if (reference.includes(":")) throw new RegistryFailure("DIGEST_INVALID", `"${shown}" is no sha256 or sha512 digest`);
+  throw new RegistryFailure("MANIFEST_INVALID", `"${shown}" is no tag`);
+}
+
+function unknownManifest(records: RegistryRecords, repository: string, reference: string): RegistryFailure {
+  if (!records.hasRepository(repository)) return unknownRepository(repository);
+  return new RegistryFailure("MANIFEST_UNKNOWN", `No manifest "${reference}" is in "${repository}"`, {
+    detail: { reference },
+  });
+}
+
+export function unknownRepository(repository: string): RegistryFailure {
+  return new RegistryFailure("NAME_UNKNOWN", `There is no repository "${repository}"`, {
+    detail: { name: repository },
+  });
+}
+
+function missingReferences(repository: string, missing: readonly { digest: string; kind: string }[]): RegistryFailure {
+  const shown = missing.map(({ digest, kind }) => `${kind} "${digest}"`).slice(0, 5);
+  const message = `The manifest needs what is not in "${repository}": ${shown.join(", ")}`;
+  return new RegistryFailure("MANIFEST_BLOB_UNKNOWN", message, { detail: missing.map(({ digest }) => ({ digest })) });
+}
+
+async function readLimited(request: Request, limitBytes: number): Promise<Uint8Array> {
+  const tooLarge = (): RegistryFailure =>
+    new RegistryFailure("MANIFEST_INVALID", `A manifest may have ${limitBytes} bytes`, { status: 413 });
+  if (Number(request.headers.get("Content-Length") ?? 0) > limitBytes) throw tooLarge();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of request.body ?? []) {
+    size += chunk.length;
+    if (size > limitBytes) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}

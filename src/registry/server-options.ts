@@ -1,0 +1,49 @@
+import type { RegistryStorage } from "./storage-contract.ts";
+import type { AccessPolicy } from "./server-access.ts";
+
+/** Sizes in bytes, times in milliseconds. */
+export interface RegistryLimits {
+  /** The specification asks registries to take at least 4 MiB. */
+  readonly manifestBytes: number;
+  readonly blobBytes: number;
+  readonly uploadsAtOnce: number;
+  /** Entries of one page of tags, repositories or referrers, whatever a client asks for. */
+  readonly pageEntries: number;
+  /** A connection on which nothing moves for so long is closed. At most 255,000. */
+  readonly idleMs: number;
+  /** An upload that nobody touched for so long is taken away. */
+  readonly uploadExpiryMs: number;
+  /** What no manifest needs stays for so long after it was last pushed, mounted or asked for: a push in progress counts on it. */
+  readonly graceMs: number;
+}
+
+export const defaultRegistryLimits: RegistryLimits = {
+  manifestBytes: 4 * 1024 * 1024,
+  blobBytes: 64 * 1024 ** 3,
+  uploadsAtOnce: 1000,
+  pageEntries: 1000,
+  idleMs: 120_000,
+  uploadExpiryMs: 24 * 3_600_000,
+  graceMs: 3_600_000,
+};
+
+/** How `serveRegistry` serves. All but `root` may be left out. */
+export interface RegistryServerOptions {
+  /** Records, uploads in progress and, unless `storage` says otherwise, blobs. One server a root. */
+  readonly root: string;
+  /** Default 127.0.0.1. */
+  readonly hostname?: string;
+  /** 0, the default, takes a free one. */
+  readonly port?: number;
+  readonly storage?: RegistryStorage;
+  /** Who may do what; without it, anyone everything. */
+  readonly access?: AccessPolicy;
+  /** PEM texts. */
+  readonly tls?: { readonly certificate: string; readonly key: string };
+  /** Refuses every deletion, with UNSUPPORTED. */
+  readonly keepEverything?: boolean;
+  /** How often what nobody needs is collected; 0: only when asked by `collect`. Default ten minutes. */
+  readonly collectEveryMs?: number;
+  readonly limits?: Partial<RegistryLimits>;
+  readonly log?: (level: "info" | "error", message: string) => void;
+}

@@ -1,0 +1,145 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { EngineError } from "../common/index.ts";
+import { holdLock } from "../kernel/index.ts";
+import { collectGarbage, sweepStorage, type CollectionReport } from "./server-collection.ts";
+import { RegistryFailure } from "./server-failure.ts";
+import { Gate } from "./server-gate.ts";
+import { defaultRegistryLimits, type RegistryLimits, type RegistryServerOptions } from "./server-options.ts";
+import { RegistryRecords } from "./server-records.ts";
+import { route, type RegistryServices } from "./server-route.ts";
+import { Tokens } from "./server-tokens.ts";
+import { Turns } from "./server-turns.ts";
+import { Uploads } from "./server-uploads.ts";
+import { FolderStorage } from "./storage-folder.ts";
+
+/** A registry that serves. `port` is the one it got. */
+export interface RegistryServer extends AsyncDisposable {
+  readonly port: number;
+  /** `http://127.0.0.1:5000`. */
+  readonly url: string;
+  /** Collects now what nobody needs. */
+  collect(): Promise<CollectionReport>;
+  /** Takes no more requests, lets those under way end (at most a few seconds), and gives everything back. */
+  close(): Promise<void>;
+}
+
+const defaultCollectEveryMs = 600_000;
+const closeLimitMs = 5000;
+const closedByClient = 499;
+
+/**
+ * Serves a registry: the OCI distribution specification 1.1, from one folder.
+ *
+ *     const registry = await serveRegistry({ root: "/tmp/r" });      // anyone may pull and push on a free port of 127.0.0.1
+ *     … `localhost:${registry.port}/name:tag` …
+ *     await registry.close();
+ *
+ * Throws `conflict` when another server works on the root, `unavailable` when the address cannot be had.
+ */
+export async function serveRegistry(options: RegistryServerOptions): Promise<RegistryServer> {
+  const log = options.log ?? (() => {});
+  const limits: RegistryLimits = { ...defaultRegistryLimits, ...options.limits };
+  await using undo = new AsyncDisposableStack();
+  const services = openServices(options, limits, undo);
+  const server = listen(options, services, log);
+  undo.defer(() => server.stop(true));
+  const { collect, stop } = startCollection(options, services, log);
+  undo.defer(stop);
+  const opened = undo.move();
+  const close = async (): Promise<void> => {
+    await Promise.race([server.stop(), Bun.sleep(closeLimitMs)]);
+    await opened.disposeAsync();
+  };
+  const port = server.port ?? 0;
+  const scheme = options.tls ? "https" : "http";
+  const url = `${scheme}://${server.hostname?.includes(":") ? `[${server.hostname}]` : server.hostname}:${port}`;
+  return { port, url, collect, close, [Symbol.asyncDispose]: close };
+}
+
+function openServices(
+  options: RegistryServerOptions,
+  limits: RegistryLimits,
+  undo: AsyncDisposableStack,
+): RegistryServices {
+  const { root } = options;
+  mkdirSync(root, { recursive: true, mode: 0o700 });
+  const lock = holdLock(join(root, "registry.lock"));
+  if (!lock) {
+    throw new EngineError("conflict", `Another registry works on "${root}": stop it, or give this one another root`);
+  }
+  undo.use(lock);
+  const records = undo.use(new RegistryRecords(join(root, "registry.db")));
+  const storage = options.storage ?? new FolderStorage(join(root, "blobs"));
+  const digests = new Turns();
+  const uploads = new Uploads({ folder: join(root, "uploads"), records, storage, limits, digests });
+  const policy = options.access;
+  const scheme = options.tls ? "https" : "http";
+  const gate = policy ? new Gate({ policy, tokens: new Tokens(root), scheme }) : undefined;
+  return { records, storage, digests, uploads, limits, gate, keepsEverything: options.keepEverything ?? false };
+}
+
+function listen(
+  options: RegistryServerOptions,
+  services: RegistryServices,
+  log: NonNullable<RegistryServerOptions["log"]>,
+): Bun.Server<undefined> {
+  const { tls, hostname = "127.0.0.1", port = 0 } = options;
+  try {
+    return Bun.serve({
+      hostname,
+      port,
+      ...(tls ? { tls: { cert: tls.certificate, key: tls.key } } : {}),
+      idleTimeout: Math.ceil(services.limits.idleMs / 1000),
+      // The limits are ours, and bodies are streams: Bun's own limit would refuse whole layers.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+      fetch: async (request, server) => {
+        const response = await answer(request, services, { log, unhurried: () => server.timeout(request, 0) });
+        response.headers.set("Docker-Distribution-Api-Version", "registry/2.0");
+        return response;
+      },
+    });
+  } catch (error) {
+    const message = `Cannot listen on ${hostname}:${port}: ${(error as Error).message}`;
+    throw new EngineError("unavailable", message, { cause: error });
+  }
+}
+
+async function answer(
+  request: Request,
+  services: RegistryServices,
+  { log, unhurried }: { log: NonNullable<RegistryServerOptions["log"]>; unhurried: () => void },
+): Promise<Response> {
+  try {
+    return await route(request, services, unhurried);
+  } catch (error) {
+    if (error instanceof RegistryFailure) return error.toResponse(request.method);
+    if (request.signal.aborted) return new Response(null, { status: closedByClient });
+    log("error", `${request.method} ${new URL(request.url).pathname}: ${(error as Error).stack ?? String(error)}`);
+    const isFull = ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "");
+    const message = isFull ? "The registry's disk is full" : "The registry failed; its log says why";
+    return new RegistryFailure("UNKNOWN", message, { status: isFull ? 507 : 500 }).toResponse(request.method);
+  }
+}
+
+/** Collects every so often, one run at a time, and first sweeps what a killed server left. */
+function startCollection(
+  options: RegistryServerOptions,
+  services: RegistryServices,
+  log: NonNullable<RegistryServerOptions["log"]>,
+): { collect: () => Promise<CollectionReport>; stop: () => Promise<void> } {
+  const turns = new Turns();
+  const collect = (): Promise<CollectionReport> => turns.run("collect", () => collectGarbage(services));
+  const quietly = (work: () => Promise<unknown>): void => {
+    void work().catch((error: unknown) => log("error", `Collecting failed: ${(error as Error).message}`));
+  };
+  quietly(() => turns.run("collect", () => sweepStorage(services)));
+  const everyMs = options.collectEveryMs ?? defaultCollectEveryMs;
+  const timer = everyMs > 0 ? setInterval(() => quietly(collect), everyMs) : undefined;
+  timer?.unref();
+  const stop = async (): Promise<void> => {
+    clearInterval(timer);
+    await turns.run("collect", async () => {});
+  };
+  return { collect, stop };
+}

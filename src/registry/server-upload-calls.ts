@@ -1,0 +1,109 @@
+import { requireDigest } from "./server-blobs.ts";
+import { RegistryFailure } from "./server-failure.ts";
+import { isRegistryDigest, isRepositoryName } from "./server-grammar.ts";
+import type { RegistryRecords } from "./server-records.ts";
+import { uploadHeaders, type Chunk, type Uploads } from "./server-uploads.ts";
+
+export interface UploadCallServices {
+  readonly uploads: Uploads;
+  readonly records: RegistryRecords;
+  /** Whether the asker may pull from the repository that a mount names. */
+  readonly mayPull: (repository: string) => Promise<boolean>;
+}
+
+interface UploadCall {
+  readonly request: Request;
+  readonly repository: string;
+  readonly query: URLSearchParams;
+}
+
+/** POST …/blobs/uploads/: mounts a blob, takes one whole (`digest`), or begins an upload. */
+export async function beginUpload(
+  services: UploadCallServices,
+  { request, repository, query }: UploadCall,
+): Promise<Response> {
+  const { uploads, records } = services;
+  const mount = query.get("mount");
+  const from = query.get("from");
+  if (mount !== null && from !== null && isRegistryDigest(mount) && isRepositoryName(from)) {
+    // What cannot be mounted is uploaded: the specification wants no error here.
+    if (records.linkedSize(from, mount) !== undefined && (await services.mayPull(from))) {
+      records.link(repository, mount);
+      return stored(repository, mount);
+    }
+  }
+  const digest = query.get("digest");
+  if (digest !== null) requireDigest(digest);
+  const algorithm = query.get("digest-algorithm") ?? (digest?.startsWith("sha512:") ? "sha512" : "sha256");
+  if (algorithm !== "sha256" && algorithm !== "sha512") {
+    throw new RegistryFailure(
+      "DIGEST_INVALID",
+      `The algorithm "${algorithm.slice(0, 50)}" is neither sha256 nor sha512`,
+    );
+  }
+  const id = await uploads.begin(repository, algorithm);
+  if (digest === null) return new Response(null, { status: 202, headers: uploadHeaders(repository, id, 0) });
+  try {
+    await uploads.finish(id, chunkOf(request, repository), digest);
+  } catch (error) {
+    // Nobody knows of this upload, so nobody can go on with it.
+    if (records.upload(id)) await uploads.cancel(id, repository);
+    throw error;
+  }
+  return stored(repository, digest);
+}
+
+/** GET, PATCH, PUT and DELETE of an upload in progress. */
+export async function continueUpload(
+  { uploads }: UploadCallServices,
+  { request, repository, query, id }: UploadCall & { id: string },
+): Promise<Response> {
+  switch (request.method) {
+    case "GET":
+    case "HEAD":
+      return new Response(null, {
+        status: 204,
+        headers: uploadHeaders(repository, id, uploads.offset(id, repository)),
+      });
+    case "PATCH": {
+      const offset = await uploads.append(id, chunkOf(request, repository));
+      return new Response(null, { status: 202, headers: uploadHeaders(repository, id, offset) });
+    }
+    case "PUT": {
+      uploads.offset(id, repository);
+      requireDigest(query.get("digest") ?? "");
+      const digest = query.get("digest") ?? "";
+      await uploads.finish(id, chunkOf(request, repository), digest);
+      return stored(repository, digest);
+    }
+    default:
+      await uploads.cancel(id, repository);
+      return new Response(null, { status: 204 });
+  }
+}
+
+function stored(repository: string, digest: string): Response {
+  const headers = { Location: `/v2/${repository}/blobs/${digest}`, "Docker-Content-Digest": digest };
+  return new Response(null, { status: 201, headers });
+}
+
+/** `Content-Range` here is `<first>-<last>`, without a unit; `bytes first-last/size` as RFC 9110 has it is understood too. */
+function chunkOf(request: Request, repository: string): Chunk {
+  const header = request.headers.get("Content-Range");
+  const announced = request.headers.get("Content-Length");
+  const length = announced === null ? undefined : Number(announced);
+  const body = request.body ?? undefined;
+  if (header === null) return { repository, start: undefined, length, body };
+  const match = /^(?:bytes[ =])?(\d{1,15})-(\d{1,15})(?:\/(?:\d+|\*))?$/.exec(header.trim());
+  const start = Number(match?.[1]);
+  const size = Number(match?.[2]) - start + 1;
+  if (!match || size < 1) {
+    throw new RegistryFailure("BLOB_UPLOAD_INVALID", `Content-Range "${header.slice(0, 100)}" is no range`, {
+      status: 416,
+    });
+  }
+  if (length !== undefined && length !== size) {
+    throw new RegistryFailure("SIZE_INVALID", `The range has ${size} bytes, and the body has ${length}`);
+  }
+  return { repository, start, length: size, body };
+}
