@@ -76,6 +76,7 @@ const stats = entry(
 const stop = entry("Stop one or more running containers", () => import("./commands/stop.ts"));
 const tag = entry("Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE", () => import("./commands/tag.ts"));
 const top = entry("Display the running processes of a container", () => import("./commands/top.ts"));
+const union = entry("Mount several folders of this machine as one", () => import("./commands/union.ts"));
 const unpause = entry("Unpause all processes within one or more containers", () => import("./commands/unpause.ts"));
 const update = entry("Update configuration of one or more containers", () => import("./commands/update.ts"));
 const version = entry("Show the Vitrine version information", () => import("./commands/version.ts"));
@@ -100,7 +101,7 @@ export const commonCommands: Readonly<Record<string, CommandEntry>> = {
 };
 
 /** What only Vitrine has. */
-export const glassCommands: Readonly<Record<string, CommandEntry>> = { explain, panorama, layers };
+export const glassCommands: Readonly<Record<string, CommandEntry>> = { explain, panorama, layers, union };
 
 export const otherCommands: Readonly<Record<string, CommandEntry>> = {
   attach,

@@ -13,4 +13,4 @@ export { isEngineRefusal, readText } from "./failures.ts";
 export { type OutputFrame, readFrames } from "./frames.ts";
 export type { HijackedConnection } from "./hijacked.ts";
 export { readJsonLines } from "./json-lines.ts";
-export { localMachine, type LocalMachine, type TarEntry } from "./local-machine.ts";
+export { localMachine, localUnions, type LocalMachine, type LocalUnions, type TarEntry } from "./local-machine.ts";

@@ -1,5 +1,6 @@
 import type * as archive from "../../archive/index.ts";
 import type * as kernel from "../../kernel/index.ts";
+import type * as snapshot from "../../snapshot/index.ts";
 
 export type { TarEntry } from "../../archive/index.ts";
 
@@ -18,4 +19,11 @@ export interface LocalMachine {
 export async function localMachine(): Promise<LocalMachine> {
   const [files, system] = await Promise.all([import("../../archive/index.ts"), import("../../kernel/index.ts")]);
   return { ...files, ...system };
+}
+
+/** Unions of folders, which no engine is needed for. */
+export type LocalUnions = Pick<typeof snapshot, "listUnions" | "mountUnion" | "unionAt" | "unmountUnion">;
+
+export function localUnions(): Promise<LocalUnions> {
+  return import("../../snapshot/index.ts");
 }
