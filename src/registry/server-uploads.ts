@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { newId } from "../common/index.ts";
@@ -38,7 +38,7 @@ export class Uploads {
   constructor(private readonly services: UploadServices) {
     mkdirSync(services.folder, { recursive: true, mode: 0o700 });
     const known = new Set(services.records.uploads().map(({ id }) => id));
-    for (const name of readdirSync(services.folder)) if (!known.has(name)) void rm(this.#path(name), { force: true });
+    for (const name of readdirSync(services.folder)) if (!known.has(name)) rmSync(this.#path(name), { force: true });
   }
 
   async begin(repository: string, algorithm: DigestAlgorithm = "sha256"): Promise<string> {

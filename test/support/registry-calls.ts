@@ -32,6 +32,19 @@ export async function mustBe(status: number, answer: Response): Promise<Response
   return answer;
 }
 
+/** As `pushImage`, by any way of sending, such as one with a login. */
+export async function sendImage(
+  send: (path: string, options?: RequestInit) => Promise<Response>,
+  repository: string,
+  { image, tag }: { image: SmallImage; tag: string },
+): Promise<void> {
+  for (const [digest, body] of image.blobs) {
+    await mustBe(201, await send(`/v2/${repository}/blobs/uploads/?digest=${digest}`, { method: "POST", body }));
+  }
+  const options = { method: "PUT", body: image.manifest, headers: { "Content-Type": manifestType } };
+  await mustBe(201, await send(`/v2/${repository}/manifests/${tag}`, options));
+}
+
 /** The first error code of an answer in the specification's JSON. */
 export async function errorCode(answer: Response): Promise<string | undefined> {
   const { errors } = (await answer.json()) as { errors: { code: string; message: string }[] };
