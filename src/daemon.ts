@@ -5,6 +5,7 @@ import { createServer } from "./api/index.ts";
 import { EngineError, Paths, defaultRoot, defaultRunRoot, toEngineError } from "./common/index.ts";
 import { createEngine, type EngineOptions } from "./engine/index.ts";
 import { lockFile } from "./kernel/index.ts";
+import { checkInsecureRegistry, defaultRegistrySettings } from "./registry/index.ts";
 import { parseStorageDriver } from "./snapshot/index.ts";
 
 const help = `Usage:  vitrine daemon [OPTIONS]
@@ -20,6 +21,8 @@ Options:
       --bip string        The bridge's subnet, such as 172.30.0.0/16 (default: the first free one from 172.17.0.0/16)
       --storage-driver string
                           overlay2, btrfs or vfs (default: what the root has layers of, else the first that its file system can hold)
+      --insecure-registry string
+                          A registry (host[:port] or a.b.c.d/bits) that may speak plain HTTP; repeatable; loopback ones may
       --label string      A label that "info" shows; repeatable
       --helper string     The helper program (default: the one beside this program)
       --no-pivot          Enter containers by moving the mount and chroot, where the root is an initramfs
@@ -35,6 +38,7 @@ const optionTypes = {
   bridge: { type: "string", default: "vitrine0" },
   bip: { type: "string" },
   "storage-driver": { type: "string" },
+  "insecure-registry": { type: "string", multiple: true, default: [] as string[] },
   label: { type: "string", multiple: true, default: [] as string[] },
   helper: { type: "string" },
   "no-pivot": { type: "boolean", default: false },
@@ -90,6 +94,7 @@ function toDaemonOptions(
       `bridge "${bridge}" is not an interface name of up to 15 letters and digits`,
     );
   }
+  for (const entry of values["insecure-registry"] ?? []) checkInsecureRegistry(entry);
   const host = values.host ?? `unix://${paths.apiSocket}`;
   if (!host.startsWith("unix://"))
     throw new EngineError("unsupported", `host "${host}": only unix:// sockets are served so far`);
@@ -99,6 +104,7 @@ function toDaemonOptions(
     bridgeName: bridge,
     ...(values.bip === undefined ? {} : { subnet: values.bip }),
     ...(values["storage-driver"] === undefined ? {} : { storageDriver: parseStorageDriver(values["storage-driver"]) }),
+    registries: { ...defaultRegistrySettings, insecureRegistries: values["insecure-registry"] ?? [] },
     labels: values.label ?? [],
     debug: values.debug ?? false,
     noPivot: values["no-pivot"] ?? false,

@@ -44,6 +44,12 @@ export class ApiRequest {
     return value;
   }
 
+  /** `name` in lower case. */
+  header(name: string): string | undefined {
+    const value = this.parts.headers[name];
+    return typeof value === "string" ? value : value?.[0];
+  }
+
   text(name: string): string | undefined {
     const value = this.query.get(name);
     return value === null || value === "" ? undefined : value;

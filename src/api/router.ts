@@ -10,7 +10,8 @@ export type Routes = Readonly<Record<`${"GET" | "POST" | "PUT" | "DELETE" | "HEA
 
 /** Image names hold slashes, which a parameter cannot: within `/images/{name}/json` they are written as %2F before the search. */
 function withFoldedImageName(method: string, path: string): string {
-  const pattern = method === "DELETE" ? /(?<=^\/images\/).+$/ : /(?<=^(?:\/vitrine)?\/images\/).+(?=\/[a-z]+$)/;
+  const pattern =
+    method === "DELETE" ? /(?<=^\/images\/).+$/ : /(?<=^(?:(?:\/vitrine)?\/images|\/distribution)\/).+(?=\/[a-z]+$)/;
   return path.replace(pattern, (name) => name.replaceAll("/", "%2F"));
 }
 

@@ -15,6 +15,7 @@ import { containerFileRoutes } from "./routes/container-files.ts";
 import { containerIoRoutes } from "./routes/container-io.ts";
 import { containerRoutes } from "./routes/containers.ts";
 import { imageRoutes } from "./routes/images.ts";
+import { registryRoutes } from "./routes/registries.ts";
 import { systemRoutes } from "./routes/system.ts";
 import { vitrineRoutes } from "./routes/vitrine.ts";
 import { volumeAndNetworkRoutes } from "./routes/volumes-and-networks.ts";
@@ -68,6 +69,7 @@ function createRouter(engine: Engine): Router {
     containerFileRoutes(engine),
     commitRoutes(engine),
     imageRoutes(engine),
+    registryRoutes(engine),
     buildRoutes(engine),
     volumeAndNetworkRoutes(engine),
     vitrineRoutes(engine),

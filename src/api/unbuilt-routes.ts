@@ -2,10 +2,7 @@
 const unbuilt: readonly (readonly [methods: string, path: RegExp, what: string])[] = [
   ["POST", /^\/networks\/(create|[^/]+\/(connect|disconnect))$/, "Making and changing networks"],
   ["DELETE", /^\/networks\/[^/]+$/, "Removing networks"],
-  ["POST", /^\/images\/.+\/push$/, "Pushing to a registry"],
   ["GET", /^\/images\/search$/, "Searching a registry"],
-  ["GET", /^\/distribution\/.+\/json$/, "Asking a registry about an image"],
-  ["POST", /^\/auth$/, "Logging in to a registry"],
   ["POST", /^\/(session|grpc)$/, "BuildKit's session"],
   ["GET", /^\/containers\/[^/]+\/attach\/ws$/, "Attaching over a WebSocket"],
   ["PUT", /^\/volumes\/[^/]+$/, "Changing a cluster volume"],

@@ -3,6 +3,7 @@ import { type ApiClient, compareVersions, isEngineRefusal } from "../api/client/
 import type { ContainerCreateRequest } from "../spec/index.ts";
 import type { FlagValues } from "./flag-values.ts";
 import { printError } from "./output.ts";
+import { pullImage, withDefaultTag } from "./pull-image.ts";
 import { UsageError } from "./usage-error.ts";
 
 /**
@@ -18,27 +19,27 @@ export async function createContainer(
   if (!/^(always|missing|never|)$/.test(pull)) {
     throw new UsageError(`invalid pull option: '${pull}': must be one of "always", "missing" or "never"`);
   }
-  if (pull === "always") throw new UsageError("--pull=always: pulling from a registry is not built yet");
+  const image = withDefaultTag(request.Image ?? "");
+  const platform = flags.optional("platform");
+  const quiet = flags.bool("quiet");
+  if (pull === "always") await pullImage(engine, { name: image, platform, quiet, to: "stderr" });
   const mac = flags.optional("mac-address");
   // Newer engines read it in the endpoint alone.
   if (mac && compareVersions(await engine.apiVersion(), "1.44") < 0) request.MacAddress = mac;
   using cidFile = openCidFile(flags.string("cidfile"));
-  const query = { name: flags.optional("name"), platform: flags.optional("platform") };
-  const answer = await engine
-    .post<{ Id: string; Warnings?: string[] | null }>("/containers/create", { query, body: request })
-    .catch((thrown: unknown) => {
-      if (pull !== "never" && isEngineRefusal(thrown) && thrown.code === "notFound" && /image/i.test(thrown.message)) {
-        printError(`Unable to find image '${withTag(request.Image ?? "")}' locally\n`);
-      }
-      throw thrown;
-    });
+  const query = { name: flags.optional("name"), platform };
+  const create = () =>
+    engine.post<{ Id: string; Warnings?: string[] | null }>("/containers/create", { query, body: request });
+  const answer = await create().catch(async (thrown: unknown) => {
+    const isMissing = isEngineRefusal(thrown) && thrown.code === "notFound" && /image/i.test(thrown.message);
+    if (!isMissing || pull === "never") throw thrown;
+    if (!quiet) printError(`Unable to find image '${image}' locally\n`);
+    await pullImage(engine, { name: image, platform, quiet, to: "stderr" });
+    return create();
+  });
   for (const warning of answer.Warnings ?? []) printError(`WARNING: ${warning}\n`);
   cidFile.write(answer.Id);
   return answer.Id;
-}
-
-function withTag(image: string): string {
-  return /@|:[^/]*$/.test(image) ? image : `${image}:latest`;
 }
 
 interface CidFile extends Disposable {

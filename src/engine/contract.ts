@@ -5,6 +5,7 @@ import type {
   ContainerCreateRequest,
   ContainerInspect,
   ContainerSummary,
+  Descriptor,
   EventMessage,
   ExecCreateRequest,
   ExecInspect,
@@ -14,6 +15,7 @@ import type {
   NetworkResource,
   Panorama,
   Plan,
+  Platform,
   ProgressMessage,
   Resources,
   TracedOp,
@@ -169,8 +171,6 @@ export interface ImageService {
   ): AsyncIterable<ProgressMessage>;
   load(archive: AsyncIterable<Uint8Array>, options: { quiet: boolean }): AsyncIterable<ProgressMessage>;
   save(references: readonly string[]): Promise<AsyncIterable<Uint8Array>>;
-  /** Resolves at once for an image that the engine makes itself (vitrine/base, vitrine/bun). */
-  pull(repository: string, tag: string | undefined): AsyncIterable<ProgressMessage>;
   /** Makes an image of programs of the host and the libraries that they need. */
   fromHost(reference: string, programs: readonly string[]): AsyncIterable<ProgressMessage>;
   prune(filters: Filters): Promise<{ deleted: ({ Untagged: string } | { Deleted: string })[]; spaceReclaimed: number }>;
@@ -188,6 +188,36 @@ export interface CommitOptions {
   readonly pause: boolean;
   /** Stands in for the container's own config; what it leaves open is the container's. */
   readonly config?: ContainerConfig;
+}
+
+/** Who a client is to a registry. `identityToken` is a refresh token, `registryToken` a bearer token. */
+export interface RegistryCredentials {
+  readonly username?: string;
+  readonly password?: string;
+  readonly identityToken?: string;
+  readonly registryToken?: string;
+}
+
+/** The body of `GET /distribution/{name}/json`. */
+export interface DistributionInspect {
+  readonly Descriptor: Descriptor;
+  readonly Platforms: readonly Platform[];
+}
+
+export interface RegistryService {
+  /** Without a tag in either place: every tag of the repository. Images that the engine makes itself need no registry. */
+  pull(
+    name: string,
+    options: { tag?: string; platform?: string; credentials: RegistryCredentials | undefined },
+  ): AsyncIterable<ProgressMessage>;
+  /** Without a tag: every tag of the name that is here. */
+  push(
+    name: string,
+    options: { tag?: string; credentials: RegistryCredentials | undefined },
+  ): AsyncIterable<ProgressMessage>;
+  /** Throws `unauthenticated` when the registry does not take them. */
+  login(request: RegistryCredentials & { serverAddress: string }): Promise<void>;
+  distribution(name: string, credentials: RegistryCredentials | undefined): Promise<DistributionInspect>;
 }
 
 export interface VolumeService {
@@ -225,6 +255,7 @@ export interface Engine extends AsyncDisposable {
   readonly containers: ContainerService;
   readonly execs: ExecService;
   readonly images: ImageService;
+  readonly registries: RegistryService;
   readonly volumes: VolumeService;
   readonly networks: NetworkQueries;
   readonly system: SystemService;

@@ -4,6 +4,7 @@ import type { ContentStore } from "../content/index.ts";
 import type { ImageStore } from "../image/index.ts";
 import type { Cgroups } from "../kernel/index.ts";
 import type { NetworkService } from "../network/index.ts";
+import type { RegistrySettings } from "../registry/index.ts";
 import type { Snapshotter, StorageDriver } from "../snapshot/index.ts";
 import { EngineError } from "../common/index.ts";
 import type { ContainerRecord } from "./container-record.ts";
@@ -25,6 +26,8 @@ export interface EngineOptions {
   readonly subnet?: string;
   /** Absent: the one that the root has layers of, else the first that its file system can hold. */
   readonly storageDriver?: StorageDriver;
+  /** Absent: Docker's defaults. */
+  readonly registries?: RegistrySettings;
   readonly labels: readonly string[];
   readonly debug: boolean;
   readonly noPivot: boolean;

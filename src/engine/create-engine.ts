@@ -22,6 +22,7 @@ import { imageUsers } from "./image-users.ts";
 import { requireKnownFilters } from "./known-filters.ts";
 import { EngineNetworks } from "./network-queries.ts";
 import { recover, restartAfterRecovery } from "./recovery.ts";
+import { EngineRegistries } from "./registry-service.ts";
 import { StepExecutor } from "./step-executor.ts";
 import { EngineSystem } from "./system-service.ts";
 import { LocalVolumes } from "./volume-service.ts";
@@ -99,6 +100,7 @@ function compose(core: Core, parts: { database: Disposable; execs: Execs; health
     containers: new Containers(core),
     execs: parts.execs,
     images,
+    registries: new EngineRegistries(core),
     volumes: core.volumes,
     networks: new EngineNetworks(core),
     system: new EngineSystem(core),

@@ -1,8 +1,4 @@
-import { EngineError } from "../common/index.ts";
 import {
-  familiarString,
-  parseReference,
-  withDefaultTag,
   type ImageHistoryItem,
   type ImageInspect,
   type ImageSummary,
@@ -78,18 +74,6 @@ export class EngineImages implements ImageService {
 
   save(references: readonly string[]): Promise<AsyncIterable<Uint8Array>> {
     return this.core.images.save(references);
-  }
-
-  async *pull(repository: string, tag: string | undefined): AsyncGenerator<ProgressMessage> {
-    const name = tag === undefined ? repository : tag.includes(":") ? `${repository}@${tag}` : `${repository}:${tag}`;
-    const reference = familiarString(withDefaultTag(parseReference(name)));
-    if (!(await this.core.images.ensureEmbedded(reference))) {
-      throw new EngineError(
-        "unsupported",
-        `Cannot pull "${reference}": pulling from registries is not built yet; use load or import`,
-      );
-    }
-    yield { status: `Status: Image is made by this engine: ${reference}` };
   }
 
   fromHost(reference: string, programs: readonly string[]): AsyncIterable<ProgressMessage> {

@@ -80,8 +80,8 @@ export class EngineSystem implements SystemService {
       NGoroutines: readdirSync("/proc/self/task").length,
       NEventsListener: core.events.listenerCount,
       LoggingDriver: "json-file",
-      IndexServerAddress: "",
-      RegistryConfig: { InsecureRegistryCIDRs: ["127.0.0.0/8"], IndexConfigs: {}, Mirrors: [] },
+      IndexServerAddress: "https://index.docker.io/v1/",
+      RegistryConfig: registryConfig(core.options.registries?.insecureRegistries ?? []),
       DockerRootDir: core.paths.root,
       Labels: core.options.labels,
       ExperimentalBuild: false,
@@ -214,4 +214,16 @@ function osRelease(key: string): string {
     ?.split("\n")
     .find((one) => one.startsWith(`${key}=`));
   return line?.slice(key.length + 1).replace(/^"|"$/g, "") ?? "";
+}
+
+/** As Docker shows it: ranges in one list, hosts in the other. */
+function registryConfig(insecure: readonly string[]): Record<string, unknown> {
+  const hosts = insecure.filter((entry) => !entry.includes("/"));
+  return {
+    InsecureRegistryCIDRs: ["127.0.0.0/8", ...insecure.filter((entry) => entry.includes("/"))],
+    IndexConfigs: Object.fromEntries(
+      hosts.map((Name) => [Name, { Name, Mirrors: [], Secure: false, Official: false }]),
+    ),
+    Mirrors: [],
+  };
 }

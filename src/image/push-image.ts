@@ -2,6 +2,7 @@ import { EngineError, shortId } from "../common/index.ts";
 import type { Lease } from "../content/index.ts";
 import type { ParsedManifest, RepositoryClient } from "../registry/index.ts";
 import {
+  familiarName,
   mediaTypes,
   parseReference,
   repositoryName,
@@ -45,7 +46,7 @@ export async function* pushImage(
   }
   const repositoryText = repositoryName(reference);
   if (services.table.imageOfTag(repositoryText, reference.tag) === undefined) {
-    throw new EngineError("notFound", `An image does not exist locally with the tag: ${repositoryText}`);
+    throw new EngineError("notFound", `An image does not exist locally with the tag: ${familiarName(reference)}`);
   }
   const image = getImage(services.table, `${repositoryText}:${reference.tag}`);
   const channel = new ProgressChannel();

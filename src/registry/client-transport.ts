@@ -58,7 +58,7 @@ export class RegistryTransport {
       } catch (error) {
         request.signal?.throwIfAborted();
         if (error instanceof EngineError) throw error;
-        if (attempt >= attempts) throw unreachable(request, { base, error });
+        if (attempt >= attempts || isUnknownHost(error)) throw unreachable(request, { base, error });
       }
       if (response && (response.ok || request.accept?.includes(response.status))) return response;
       const wait = waitMs(response, attempt);
@@ -203,7 +203,13 @@ function describe(request: RegistryRequest, base: URL): string {
   return `${method} "${url.origin}${url.pathname}"`;
 }
 
+/** No wait makes a name known. */
+function isUnknownHost(error: unknown): boolean {
+  return (error as { code?: unknown }).code === "ENOTFOUND" || String(error).includes("ENOTFOUND");
+}
+
 function unreachable(request: RegistryRequest, { base, error }: { base: URL; error: unknown }): EngineError {
-  const cause = error instanceof Error ? error.message : String(error);
+  const words = error instanceof Error ? error.message : String(error);
+  const cause = isUnknownHost(error) ? `lookup ${base.hostname}: no such host` : words;
   return new EngineError("unavailable", `${describe(request, base)}: ${cause}`, { cause: error });
 }

@@ -4,6 +4,7 @@ import type { ImageSummary, ProgressMessage } from "../../spec/index.ts";
 import { empty, json, jsonLines, stream } from "../reply.ts";
 import type { ApiRequest } from "../request.ts";
 import type { Routes } from "../router.ts";
+import { credentialsOf } from "./registries.ts";
 
 export function imageRoutes(engine: Engine): Routes {
   const { images } = engine;
@@ -64,7 +65,7 @@ function withPlaceholders(image: ImageSummary): ImageSummary {
 /** `POST /images/create` is both import (`fromSrc`) and pull (`fromImage`). */
 function create(engine: Engine, request: ApiRequest): AsyncIterable<ProgressMessage> {
   const source = request.text("fromSrc");
-  if (source === undefined) return engine.images.pull(request.text("fromImage") ?? "", request.text("tag"));
+  if (source === undefined) return pull(engine, request);
   if (source !== "-")
     throw new EngineError("unsupported", `Cannot import from "${source}": only a stream (-) is read; fetch it first`);
   const repository = request.text("repo");
@@ -73,6 +74,16 @@ function create(engine: Engine, request: ApiRequest): AsyncIterable<ProgressMess
     changes: request.query.getAll("changes"),
     message: request.text("message") ?? "",
     ...(repository === undefined ? {} : { reference: tag === undefined ? repository : `${repository}:${tag}` }),
+  });
+}
+
+function pull(engine: Engine, request: ApiRequest): AsyncIterable<ProgressMessage> {
+  const tag = request.text("tag");
+  const platform = request.text("platform");
+  return engine.registries.pull(request.text("fromImage") ?? "", {
+    ...(tag === undefined ? {} : { tag }),
+    ...(platform === undefined ? {} : { platform }),
+    credentials: credentialsOf(request),
   });
 }
 
