@@ -266,6 +266,16 @@ export function readDirectory(fd: number): string[] {
   }
 }
 
+/** Whether the file system tells types where it lists names (`d_type`); undefined for an empty directory. */
+export function listsTypes(fd: number): boolean | undefined {
+  const length = Number(libc.getdents64(fd, listingBuffer, listingBuffer.length));
+  for (let at = 0; at < length; at += listingBuffer.readUInt16LE(at + 16)) {
+    // `.` and `..` have a type also where nothing else has.
+    if (listingBuffer[at + 19] !== 0x2e) return listingBuffer[at + 18] !== 0;
+  }
+  return undefined;
+}
+
 /** Removes whatever has this name, with everything below a directory. Never follows a symlink. */
 export function removeTreeAt(directoryFd: number, name: string): void {
   const number = tryUnlinkAt(directoryFd, name, { directory: false });

@@ -1,5 +1,5 @@
 import type { Database } from "bun:sqlite";
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError, type Paths } from "../common/index.ts";
 import { filesystemOf, lstat, mount, unmount } from "../kernel/index.ts";
@@ -107,6 +107,8 @@ function obstacleToOverlay(paths: Paths): string | undefined {
     mount({ type: "overlay", source: "overlay", target, options, workingDirectory: probe });
     try {
       rmSync(join(target, "file"), { recursive: true });
+      // Where the file system tells no types, the kernel cannot know a whiteout in a listing.
+      if (readdirSync(target).length > 0) return "its directory listings tell no types (d_type)";
     } finally {
       unmount(target, { lazy: true });
     }

@@ -3,7 +3,7 @@ import { existsSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { applyLayer, hashingStream, packLayer, treeSize, type AppliedLayer } from "../archive/index.ts";
 import { EngineError, newId, type Paths } from "../common/index.ts";
-import { filesystemOf, syncfs } from "../kernel/index.ts";
+import { closeFd, filesystemOf, listsTypes, openDirectory, openFlags, openInRoot, syncfs } from "../kernel/index.ts";
 import type { GraphDriver, Mount } from "../spec/index.ts";
 import { chainIdOf } from "./chain-id.ts";
 import { listChanges } from "./changes.ts";
@@ -228,11 +228,20 @@ class Overlay2 implements Snapshotter {
     const { type } = filesystemOf(this.#layout.root);
     return [
       ["Backing Filesystem", type === "ext4" ? "extfs" : type],
-      ["Supports d_type", "true"],
+      ["Supports d_type", String(this.#supportsTypes())],
       ["Using metacopy", "false"],
       ["Native Overlay Diff", "true"],
       ["userxattr", "false"],
     ];
+  }
+
+  #supportsTypes(): boolean {
+    const rootFd = openDirectory(this.#layout.root);
+    const fd = openInRoot(rootFd, ".", { flags: openFlags.directory });
+    const told = listsTypes(fd);
+    closeFd(fd);
+    closeFd(rootFd);
+    return told !== false;
   }
 
   async #unpack(

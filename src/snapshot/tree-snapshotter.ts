@@ -36,6 +36,8 @@ export class TreeSnapshotter implements Snapshotter {
   readonly #trash: Trash;
   /** Layers on their way, by chainID, so that two pulls of one image unpack it once. */
   readonly #applying = new Map<string, Promise<Layer>>();
+  /** Snapshots on their way, by key, with the layer that they are copied from: it must stay until the record says so too. */
+  readonly #preparing = new Map<string, string | undefined>();
 
   constructor(store: TreeStore, options: TreeSnapshotterOptions) {
     this.name = store.name;
@@ -85,11 +87,13 @@ export class TreeSnapshotter implements Snapshotter {
 
   async prepare(key: string, parent: string | undefined, options: { hostFiles?: boolean } = {}): Promise<void> {
     if (!isKey(key)) throw new EngineError("invalidArgument", `"${key}" cannot name a snapshot`);
-    if (this.#records.snapshot(key)) throw new EngineError("alreadyExists", `A snapshot "${key}" is there already`);
+    if (this.#records.snapshot(key) || this.#preparing.has(key))
+      throw new EngineError("alreadyExists", `A snapshot "${key}" is there already`);
     const image = this.#directoryOf(parent);
     const init = options.hostFiles !== false;
     // A crash, or a failure below, can have left directories of that name.
     this.#discardSnapshot(key);
+    this.#preparing.set(key, parent);
     try {
       if (init) await this.#makeInit(key, image);
       await this.#layout.create(key, { from: init ? `${key}-init` : image, merged: true });
@@ -97,6 +101,8 @@ export class TreeSnapshotter implements Snapshotter {
     } catch (error) {
       this.#discardSnapshot(key);
       throw error;
+    } finally {
+      this.#preparing.delete(key);
     }
   }
 
@@ -177,7 +183,8 @@ export class TreeSnapshotter implements Snapshotter {
   async removeLayer(chainId: string): Promise<void> {
     const layer = this.layer(chainId);
     if (!layer) return;
-    const dependant = this.#records.dependant(chainId);
+    const copied = [...this.#preparing].find(([, parent]) => parent === chainId)?.[0];
+    const dependant = copied === undefined ? this.#records.dependant(chainId) : `snapshot ${copied}`;
     if (dependant !== undefined) {
       throw new EngineError("conflict", `Cannot remove layer "${chainId}": ${dependant} stands on it`);
     }

@@ -5,6 +5,7 @@ import { parseStorageDriver } from "../../src/snapshot/index.ts";
 import { applyEntries, baseEntries, describeSnapshotter, mounted } from "../contract/snapshotter.suite.ts";
 import { newBtrfsVolume } from "../support/btrfs-volume.ts";
 import { collect, shell } from "../support/raw-tar.ts";
+import { newScratch } from "../support/scratch.ts";
 import { newSnapshotPlace } from "../support/snapshot-place.ts";
 
 const volume = newBtrfsVolume();
@@ -81,6 +82,46 @@ for (const [name, newPlace] of Object.entries(places)) {
       await mounted(snapshots, "n", (merged) => expect(shell(merged, look)).toBe(before));
     });
 
+    test("SIGKILL at any moment of apply, commit and remove: the next start has whole layers only", async () => {
+      await using place = newPlace();
+      const script = join(import.meta.dir, "../fixtures/snapshot-until-killed.ts");
+      for (const delayMs of [3, 30, 90]) {
+        const child = Bun.spawn([process.execPath, script, place.paths.root, name], {
+          stdout: "pipe",
+          stderr: "inherit",
+        });
+        // The first line says that it is at work; from there the moment is left to chance.
+        await child.stdout.getReader().read();
+        await Bun.sleep(delayMs);
+        child.kill("SIGKILL");
+        await child.exited;
+        const next = place.restart();
+        const known = [
+          ...next.layers().map((layer) => layer.directoryId),
+          ...next.keys().flatMap((key) => [key, `${key}-init`]),
+        ];
+        expect(readdirSync(join(place.paths.root, name)).sort()).toEqual(known.sort());
+        for (const layer of next.layers()) {
+          await next.prepare("check", layer.chainId);
+          await mounted(next, "check", (merged) => expect(shell(merged, "cat whole | wc -c")).toBe("100000\n"));
+          await next.remove("check");
+        }
+        await next.settled();
+        expect(readdirSync(place.paths.trash)).toEqual([]);
+      }
+    });
+
+    test("a layer stays while a snapshot is copied from it, and a key is taken from the first moment on", async () => {
+      await using place = newPlace();
+      const { snapshots } = place;
+      const base = await applyEntries(snapshots, undefined, ...baseEntries);
+      const preparing = snapshots.prepare("k", base.chainId);
+      await expect(snapshots.removeLayer(base.chainId)).rejects.toThrow("snapshot k stands on it");
+      await expect(snapshots.prepare("k", base.chainId)).rejects.toThrow('A snapshot "k" is there already');
+      await preparing;
+      await mounted(snapshots, "k", (merged) => expect(shell(merged, "cat d/two")).toBe("22"));
+    });
+
     test("a crash leaves nothing behind the next start", async () => {
       await using place = newPlace();
       const { snapshots, paths } = place;
@@ -145,8 +186,41 @@ describe("the choice", () => {
     );
   });
 
-  test("refuses btrfs elsewhere, and overlay2 on a file system that cannot hold it", async () => {
+  test("refuses btrfs elsewhere, and falls to vfs where overlay2 cannot be: on an overlay", async () => {
     expect(() => newSnapshotPlace("btrfs")).toThrow("subvolumes need btrfs");
+    await using scratch = newScratch();
+    const { path } = scratch;
+    shell(path, "mkdir a b w m; mount -t overlay trial -o lowerdir=$PWD/a,upperdir=$PWD/b,workdir=$PWD/w m");
+    await using place = newSnapshotPlace(undefined, join(path, "m"));
+    expect(place.snapshots.name).toBe("vfs");
+    const status = new Map(place.snapshots.status());
+    expect([status.get("Backing Filesystem"), status.get("Chosen")]).toEqual([
+      "overlay",
+      expect.stringContaining("not overlay2: "),
+    ]);
+    expect(() => newSnapshotPlace("overlay2", join(path, "m"))).toThrow("The storage driver overlay2 cannot work on");
+    expect(readdirSync(place.paths.root).filter((name) => name.startsWith(".overlay-probe"))).toEqual([]);
+  });
+
+  test("a full disk in the middle of a layer or a copy is told, and nothing of it stays", async () => {
+    await using scratch = newScratch();
+    shell(scratch.path, "mkdir m; mount -t tmpfs -o size=3M none m");
+    await using place = newSnapshotPlace("vfs", join(scratch.path, "m"));
+    const { snapshots, paths } = place;
+    const [base, before] = [
+      await applyEntries(snapshots, undefined, ...baseEntries, {
+        name: "big",
+        body: new Uint8Array(1_200_000).fill(1),
+      }),
+      readdirSync(join(paths.root, "vfs")),
+    ];
+    await expect(applyEntries(snapshots, undefined, { name: "x", body: new Uint8Array(2_500_000) })).rejects.toThrow(
+      "no space left",
+    );
+    await snapshots.settled();
+    await expect(snapshots.prepare("k", base.chainId)).rejects.toThrow("No space left");
+    await snapshots.settled();
+    expect([snapshots.keys(), readdirSync(join(paths.root, "vfs"))]).toEqual([[], before]);
   });
 });
 
