@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { parseArgs } from "node:util";
 import { EngineError, parseSize, toEngineError } from "./common/index.ts";
-import { FileAccess, serveRegistry, type RegistryServerOptions } from "./registry/index.ts";
+import { FileAccess, S3Storage, serveRegistry, type RegistryServerOptions } from "./registry/index.ts";
 
 const defaultRegistryRoot = "/var/lib/vitrine-registry";
 const help = `Usage:  vitrine registry serve [OPTIONS]
@@ -13,6 +13,9 @@ Without --htpasswd anyone who reaches the address may do everything, so it then 
 Options:
       --listen string         Address and port (default "127.0.0.1:5000")
       --root string           Where everything is kept (default "${defaultRegistryRoot}")
+      --storage string        Where blobs are, if not below the root: s3://BUCKET or s3://BUCKET/PREFIX, this registry's alone
+      --s3-endpoint string    The object store, such as https://s3.example.org (keys: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)
+      --s3-region string      Its region (default "us-east-1")
       --htpasswd string       File of users with bcrypt passwords, as "htpasswd -B" writes it
       --rules string          File of "USER REPOSITORY pull,push,delete" lines; without it each user may do everything
       --anonymous-pull        Anyone may pull
@@ -31,6 +34,9 @@ Options:
 const optionTypes = {
   listen: { type: "string", default: "127.0.0.1:5000" },
   root: { type: "string", default: defaultRegistryRoot },
+  storage: { type: "string" },
+  "s3-endpoint": { type: "string" },
+  "s3-region": { type: "string", default: "us-east-1" },
   htpasswd: { type: "string" },
   rules: { type: "string" },
   "anonymous-pull": { type: "boolean", default: false },
@@ -105,6 +111,7 @@ function toServerOptions(values: Values): RegistryServerOptions {
     port,
     ...(access ? { access } : {}),
     ...readTls(values),
+    ...readStorage(values),
     keepEverything: values["no-delete"] ?? false,
     collectEveryMs: readNumber(values, "collect-every") * 60_000,
     limits: {
@@ -134,6 +141,24 @@ function readTls(values: Values): Pick<RegistryServerOptions, "tls"> {
   if (certificate === undefined && key === undefined) return {};
   if (certificate === undefined || key === undefined) throw wrong("--tls-cert and --tls-key belong together");
   return { tls: { certificate: readFileSync(certificate, "utf8"), key: readFileSync(key, "utf8") } };
+}
+
+function readStorage(values: Values): Pick<RegistryServerOptions, "storage"> {
+  const { storage, "s3-endpoint": endpoint, "s3-region": region = "us-east-1" } = values;
+  if (storage === undefined) {
+    if (endpoint !== undefined) throw wrong("--s3-endpoint belongs to --storage s3://BUCKET");
+    return {};
+  }
+  const match = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/([A-Za-z0-9._/-]*?))?\/?$/.exec(storage);
+  if (!match) throw wrong(`--storage "${storage}" is not of the form s3://BUCKET or s3://BUCKET/PREFIX`);
+  if (!/^https?:\/\/[^/]+$/.test(endpoint ?? ""))
+    throw wrong("--storage s3://… needs --s3-endpoint, an address without a path");
+  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = process.env;
+  if (!accessKeyId || !secretAccessKey) {
+    throw wrong("--storage s3://… needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment");
+  }
+  const place = { endpoint: endpoint ?? "", bucket: match[1] ?? "", prefix: match[2] ?? "", region };
+  return { storage: new S3Storage({ ...place, accessKeyId, secretAccessKey }) };
 }
 
 function readNumber(values: Values, name: "max-uploads" | "upload-expiry" | "grace" | "collect-every"): number {

@@ -20,3 +20,4 @@ export { defaultRegistryLimits, type RegistryLimits, type RegistryServerOptions 
 export { serveRegistry, type RegistryServer } from "./server-serve.ts";
 export type { ByteRange, RegistryStorage } from "./storage-contract.ts";
 export { FolderStorage } from "./storage-folder.ts";
+export { S3Storage, type S3Place } from "./storage-s3.ts";

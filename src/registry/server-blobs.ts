@@ -38,11 +38,15 @@ export async function serveBlob(
     );
   }
   const range = wantedRange(request.headers, { size, digest });
-  if (!range) return new Response(storage.open(digest, { start: 0, end: size }), { headers });
+  if (!range) {
+    // An empty range of an object store's blob is nothing that can be asked for.
+    const body = size === 0 ? null : storage.open(digest, { start: 0, end: size });
+    return new Response(body, { headers: { ...headers, "Content-Length": String(size) } });
+  }
   const contentRange = `bytes ${range.start}-${range.end - 1}/${size}`;
   return new Response(storage.open(digest, range), {
     status: 206,
-    headers: { ...headers, "Content-Range": contentRange },
+    headers: { ...headers, "Content-Length": String(range.end - range.start), "Content-Range": contentRange },
   });
 }
 

@@ -64,6 +64,16 @@ export class RegistryRecords implements Disposable {
     this.#db.close();
   }
 
+  /** Whether a server has worked with these records before: then what the storage holds beside them may be swept. */
+  wasClaimed(): boolean {
+    const version = this.#one<{ user_version: number }>("PRAGMA user_version")?.user_version ?? 0;
+    return version > 0;
+  }
+
+  claim(): void {
+    this.#db.exec("PRAGMA user_version = 1");
+  }
+
   /** Bytes of a blob that the repository may serve. */
   linkedSize(repository: string, digest: string): number | undefined {
     const sql = "SELECT size FROM links JOIN blobs USING (digest) WHERE repository = ? AND digest = ?";

@@ -35,13 +35,14 @@ const closedByClient = 499;
  *     … `localhost:${registry.port}/name:tag` …
  *     await registry.close();
  *
- * Throws `conflict` when another server works on the root, `unavailable` when the address cannot be had.
+ * Throws `conflict` when another server works on the root or the storage is another registry's, `unavailable` when the address cannot be had.
  */
 export async function serveRegistry(options: RegistryServerOptions): Promise<RegistryServer> {
   const log = options.log ?? (() => {});
   const limits: RegistryLimits = { ...defaultRegistryLimits, ...options.limits };
   await using undo = new AsyncDisposableStack();
   const services = openServices(options, limits, undo);
+  await claimStorage(services);
   const server = listen(options, services, log);
   undo.defer(() => server.stop(true));
   const { collect, stop } = startCollection(options, services, log);
@@ -77,6 +78,19 @@ function openServices(
   const scheme = options.tls ? "https" : "http";
   const gate = policy ? new Gate({ policy, tokens: new Tokens(root), scheme }) : undefined;
   return { records, storage, digests, uploads, limits, gate, keepsEverything: options.keepEverything ?? false };
+}
+
+/**
+ * A storage belongs to one root, which sweeps from it what it does not know. Records that are new beside a storage that is not are
+ * a mistake (another registry's bucket, a lost root), and sweeping would then take every image away.
+ */
+async function claimStorage({ records, storage }: RegistryServices): Promise<void> {
+  if (records.wasClaimed()) return;
+  for await (const digest of storage.digests()) {
+    const message = `The ${storage.description} holds blobs of another registry, such as "${digest}": give this root an empty one`;
+    throw new EngineError("conflict", message);
+  }
+  records.claim();
 }
 
 function listen(
@@ -116,10 +130,20 @@ async function answer(
     if (error instanceof RegistryFailure) return error.toResponse(request.method);
     if (request.signal.aborted) return new Response(null, { status: closedByClient });
     log("error", `${request.method} ${new URL(request.url).pathname}: ${(error as Error).stack ?? String(error)}`);
-    const isFull = ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "");
-    const message = isFull ? "The registry's disk is full" : "The registry failed; its log says why";
-    return new RegistryFailure("UNKNOWN", message, { status: isFull ? 507 : 500 }).toResponse(request.method);
+    return ownFault((error as { code?: string }).code).toResponse(request.method);
   }
+}
+
+/** What a client is told of a fault that is not its own: whether trying again may help, and nothing of the inside. */
+function ownFault(code: string | undefined): RegistryFailure {
+  if (code === "ENOSPC" || code === "EDQUOT") {
+    return new RegistryFailure("UNKNOWN", "The registry's disk is full", { status: 507 });
+  }
+  if (code === "unavailable") {
+    const headers = { "Retry-After": "10" };
+    return new RegistryFailure("UNKNOWN", "The registry's storage does not answer", { status: 503, headers });
+  }
+  return new RegistryFailure("UNKNOWN", "The registry failed; its log says why");
 }
 
 /** Collects every so often, one run at a time, and first sweeps what a killed server left. */

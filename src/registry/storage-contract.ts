@@ -20,7 +20,7 @@ export interface RegistryStorage {
   /** Bytes of the blob, or undefined when it is not there. */
   size(digest: string): Promise<number | undefined>;
   /** The bytes, read as they are asked for. The caller knows that the blob is there and how long it is. */
-  open(digest: string, range?: ByteRange): Blob;
+  open(digest: string, range?: ByteRange): Blob | ReadableStream<Uint8Array>;
   /** Idempotent. */
   remove(digest: string): Promise<void>;
   /** Every digest that is there, in no order. */

@@ -1,0 +1,130 @@
+// docker, podman, skopeo and curl push to our registry and pull from it, with users and TLS. Each is Debian's package.
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { FileAccess, serveRegistry, type RegistryServer } from "../../src/registry/index.ts";
+import { smallImage, writeLayout } from "../support/oci-layout.ts";
+import { mountsBelow, newScratch, type Scratch } from "../support/scratch.ts";
+import { waitFor } from "../support/test-engine.ts";
+
+let scratch: Scratch;
+let registry: RegistryServer;
+const image = smallImage("peers");
+const undo = new AsyncDisposableStack();
+
+async function run(...command: string[]): Promise<string> {
+  const child = Bun.spawn(["timeout", "-s", "KILL", "60", ...command], { stdio: ["ignore", "pipe", "pipe"] });
+  const [status, output, words] = await Promise.all([
+    child.exited,
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ]);
+  if (status !== 0) throw new Error(`${command.join(" ")}: ${words}${output}`);
+  return output.trim();
+}
+
+beforeAll(async () => {
+  scratch = undo.use(newScratch());
+  const at = (name: string): string => join(scratch.path, name);
+  const hash = await Bun.password.hash("secret", { algorithm: "bcrypt", cost: 4 });
+  writeFileSync(at("users"), `ann:${hash}\n`);
+  const names = "subjectAltName=DNS:localhost,IP:127.0.0.1";
+  const make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"];
+  await run(...make, "-addext", names, "-keyout", at("key.pem"), "-out", at("ca.crt"));
+  registry = await serveRegistry({
+    root: at("registry"),
+    access: new FileAccess({ htpasswdPath: at("users") }),
+    tls: { certificate: readFileSync(at("ca.crt"), "utf8"), key: readFileSync(at("key.pem"), "utf8") },
+  });
+  undo.defer(() => registry.close());
+  mkdirSync(at("certs"));
+  writeFileSync(at("certs/ca.crt"), readFileSync(at("ca.crt")));
+  writeLayout(at("layout"), { image, tag: "v1" });
+  const login = ["--dest-creds", "ann:secret", "--dest-cert-dir", at("certs")];
+  await run("skopeo", "copy", ...login, `oci:${at("layout")}:v1`, `docker://localhost:${registry.port}/team/app:v1`);
+});
+
+afterAll(() => undo.disposeAsync());
+
+test("skopeo: what comes back has the bytes that went in; a copy is mounted; a tag is deleted; without a login nothing is given", async () => {
+  const at = (name: string): string => join(scratch.path, name);
+  const here = `docker://localhost:${registry.port}`;
+  const from = ["--src-creds", "ann:secret", "--src-cert-dir", at("certs")];
+  const to = ["--dest-creds", "ann:secret", "--dest-cert-dir", at("certs")];
+  const one = ["--creds", "ann:secret", "--cert-dir", at("certs")];
+  await run("skopeo", "copy", ...from, `${here}/team/app:v1`, `oci:${at("back")}:v1`);
+  await run("diff", "-r", at("layout/blobs"), at("back/blobs"));
+  await run("skopeo", "copy", ...from, ...to, `${here}/team/app:v1`, `${here}/other/app:v2`);
+  expect(await run("skopeo", "list-tags", ...one, `${here}/other/app`)).toContain('"v2"');
+  const format = ["--format", "{{.Digest}}"];
+  expect(await run("skopeo", "inspect", ...one, ...format, `${here}/other/app:v2`)).toBe(image.manifestDigest);
+  await run("skopeo", "delete", ...one, `${here}/other/app:v2`);
+  expect(await run("skopeo", "list-tags", ...one, `${here}/other/app`)).not.toContain('"v2"');
+  expect(run("skopeo", "inspect", "--cert-dir", at("certs"), `${here}/team/app:v1`)).rejects.toThrow("unauthorized");
+});
+
+test("podman: logs in, pulls, pushes under another name, and the image has the same id", async () => {
+  const at = (name: string): string => join(scratch.path, name);
+  const folders = ["--root", at("p"), "--runroot", at("pr"), "--storage-driver", "vfs"];
+  const podman = (...words: string[]): Promise<string> => run("podman", ...folders, ...words);
+  const flags = ["--cert-dir", at("certs"), "--authfile", at("podman-auth.json")];
+  const here = `localhost:${registry.port}`;
+  await podman("login", ...flags, "-u", "ann", "-p", "secret", here);
+  const id = (await podman("pull", ...flags, `${here}/team/app:v1`)).split("\n").at(-1) ?? "";
+  const [config = ""] = image.blobs.keys();
+  expect(`sha256:${id}`).toBe(config);
+  await podman("tag", id, `${here}/podman/app:v1`);
+  await podman("push", ...flags, `${here}/podman/app:v1`);
+  const inspect = ["inspect", "--creds", "ann:secret", "--cert-dir", at("certs"), "--config", "--raw"];
+  expect(await run("skopeo", ...inspect, `docker://${here}/podman/app:v1`)).toBe(
+    Buffer.from(image.blobs.get(config) ?? []).toString(),
+  );
+});
+
+test("docker: logs in, pulls, pushes with its layer mounted, and the config has the bytes that it had", async () => {
+  const at = (name: string): string => join(scratch.path, name);
+  mkdirSync(at("certs.d"));
+  const socket = `unix://${at("d.sock")}`;
+  const plain = await serveRegistry({ root: at("plain"), access: new FileAccess({ htpasswdPath: at("users") }) });
+  undo.defer(() => plain.close());
+  // dockerd takes certificates from /etc/docker only, which is the machine's; registries on 127.0.0.0/8 it lets go without.
+  const here = `127.0.0.1:${plain.port}`;
+  await run(
+    "skopeo",
+    "copy",
+    "--dest-creds",
+    "ann:secret",
+    "--dest-tls-verify=false",
+    `oci:${at("layout")}:v1`,
+    `docker://${here}/team/app:v1`,
+  );
+  const own = ["--data-root", at("dd"), "--exec-root", at("de"), "--host", socket, "--pidfile", at("d.pid")];
+  const log = Bun.file(at("dockerd.log"));
+  const daemon = Bun.spawn(["dockerd", ...own, "--bridge", "none", "--iptables=false", "--storage-driver", "vfs"], {
+    stdio: ["ignore", log, log],
+  });
+  undo.defer(async () => {
+    daemon.kill();
+    await daemon.exited;
+    for (const mount of mountsBelow(scratch.path)) Bun.spawnSync(["umount", "-l", mount]);
+  });
+  const docker = (...words: string[]): Promise<string> =>
+    run("docker", "--config", at("docker-config"), "-H", socket, ...words);
+  await waitFor("dockerd to answer", () =>
+    docker("version").then(
+      () => true,
+      () => false,
+    ),
+  );
+  await docker("login", "-u", "ann", "-p", "secret", here);
+  await docker("pull", "-q", `${here}/team/app:v1`);
+  const [config = ""] = image.blobs.keys();
+  expect(await docker("image", "inspect", "--format", "{{.Id}}", `${here}/team/app:v1`)).toBe(config);
+  await docker("tag", `${here}/team/app:v1`, `${here}/docker/app:v1`);
+  expect(await docker("push", `${here}/docker/app:v1`)).toContain("Mounted from team/app");
+  expect(await docker("push", `${here}/docker/app:v1`)).toContain("Layer already exists");
+  const inspect = ["inspect", "--creds", "ann:secret", "--tls-verify=false", "--config", "--raw"];
+  expect(await run("skopeo", ...inspect, `docker://${here}/docker/app:v1`)).toBe(
+    Buffer.from(image.blobs.get(config) ?? []).toString(),
+  );
+});
