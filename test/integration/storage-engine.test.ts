@@ -40,8 +40,24 @@ async function everyday(engine: TestEngine, driver: string, options: readonly st
   expect(await engine.must("exec", "web", "cat", "/new")).toBe("1");
   expect(await engine.must("layers", "web")).toContain(`/${driver}/`);
   expect(await engine.must("info")).toContain(`Storage Driver: ${driver}`);
+  // An image of it travels by archive and has the same id again; the engine's own files stayed out.
+  const image = (await engine.must("commit", "web", "changed")).trim();
+  const archive = join(context.path, "changed.tar");
+  await engine.must("save", "-o", archive, "changed");
   await engine.must("rm", "-f", "web");
-  await engine.must("rmi", "-f", "helloworld");
+  await engine.must("rmi", "changed", "helloworld");
+  expect(await engine.must("load", "-i", archive)).toContain("changed:latest");
+  expect(await engine.must("image", "inspect", "-f", "{{.Id}}", "changed")).toBe(image);
+  const look =
+    "cat /new; test -e /hello || echo gone; test -s /etc/hostname && echo bound; touch /x 2>&1 | grep -o Read-only";
+  expect(await engine.must("run", "--rm", "--read-only", "changed", "sh", "-c", look)).toBe(
+    "1\ngone\nbound\nRead-only",
+  );
+  await engine.must("create", "--name", "still", "changed");
+  await engine.must("cp", join(context.path, "c", "hello"), "still:/copied");
+  expect(await engine.must("diff", "still")).toBe("A /copied");
+  await engine.must("rm", "still");
+  await engine.must("rmi", "changed");
   const mounts = async (): Promise<string> => (await runProgram(["findmnt", "-rno", "TARGET"])).stdout;
   await waitFor("the mounts to go", async () => !(await mounts()).includes(`/${driver}/`));
 }
