@@ -30,6 +30,7 @@ const forLongTests: readonly Required[] = [
   { program: "dockerd", debianPackage: "docker.io" },
   { program: "podman", debianPackage: "podman" },
   { program: "skopeo", debianPackage: "skopeo" },
+  { program: "docker-registry", debianPackage: "docker-registry" },
   { program: "openssl", debianPackage: "openssl" },
   { program: "debootstrap", debianPackage: "debootstrap" },
 ];

@@ -1,0 +1,51 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { waitFor } from "./test-engine.ts";
+
+/** Debian's docker-registry (the reference implementation) on a loopback port, with its data below a folder of the test's. */
+export async function startDebianRegistry(
+  folder: string,
+  user?: { name: string; password: string },
+): Promise<AsyncDisposable & { readonly host: string }> {
+  const host = `127.0.0.1:${await freePort()}`;
+  mkdirSync(folder, { recursive: true });
+  const users = join(folder, "users");
+  if (user)
+    writeFileSync(users, `${user.name}:${await Bun.password.hash(user.password, { algorithm: "bcrypt", cost: 5 })}\n`);
+  const config = {
+    version: "0.1",
+    log: { level: "error" },
+    storage: { filesystem: { rootdirectory: join(folder, "data") } },
+    http: { addr: host, secret: "test" },
+    ...(user ? { auth: { htpasswd: { realm: "test", path: users } } } : {}),
+  };
+  // JSON is YAML.
+  writeFileSync(join(folder, "config.yml"), JSON.stringify(config));
+  const server = Bun.spawn(["docker-registry", "serve", join(folder, "config.yml")], {
+    stdio: ["ignore", "ignore", "ignore"],
+  });
+  await waitFor("docker-registry to answer", async () => {
+    if (server.exitCode !== null) throw new Error(`docker-registry ended with ${server.exitCode}`);
+    return fetch(`http://${host}/v2/`).then(
+      ({ status }) => status === (user ? 401 : 200),
+      () => false,
+    );
+  });
+  return {
+    host,
+    async [Symbol.asyncDispose]() {
+      server.kill();
+      await server.exited;
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+  const { port } = server.address() as AddressInfo;
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return port;
+}
