@@ -131,3 +131,86 @@ describe("what it costs", () => {
     },
   );
 });
+
+describe("vitrine image ls", () => {
+  test("--tree draws each image under all its names with the platform that it is for, newest first", async () => {
+    await ask(engine, "POST", "/images/busybox/tag?repo=tree&tag=v1");
+    await createContainer(engine, ["true"], { name: "one" });
+    await ask(engine, "POST", "/commit?container=one&repo=newer&changes=ENV%20TREE%3D1");
+    const images = await ask<{ Id: string; RepoTags: string[] }[]>(engine, "GET", "/images/json");
+    const idOf = (name: string): string =>
+      images
+        .find(({ RepoTags }) => RepoTags.includes(name))
+        ?.Id.replace("sha256:", "")
+        .slice(0, 12) ?? "";
+    const lines = (await engine.must("image", "ls", "--tree")).split("\n").map((line) => line.replaceAll(/ +/g, " "));
+    const size = /\S+MB/.exec(lines.join(" "))?.[0];
+    expect(lines[0]).toBe("IMAGE ID DISK USAGE CONTENT SIZE EXTRA");
+    const { os, architecture } = { os: "linux", architecture: process.arch === "x64" ? "amd64" : process.arch };
+    expect(lines.slice(1, 3)).toEqual([
+      `newer:latest ${idOf("newer:latest")} ${size} 0B`,
+      `└─ ${os}/${architecture} ${idOf("newer:latest")} ${size} 0B`,
+    ]);
+    const last = lines.findIndex((line) => line.startsWith("tree:v1"));
+    expect(lines.slice(last)).toEqual([
+      `tree:v1 ${idOf("tree:v1")} ${size} 0B U`,
+      `└─ ${os}/${architecture} ${idOf("tree:v1")} ${size} 0B U`,
+    ]);
+    const both = await engine.vitrine("image", "ls", "--tree", "-q");
+    expect(both).toMatchObject({ exitCode: 1, stderr: "--quiet is not yet supported with --tree\n" });
+  });
+
+  test("filters by reference, label, age and name, and --digests adds a column", async () => {
+    await createContainer(engine, ["true"], { name: "one", Labels: { shelf: "top" } });
+    await ask(engine, "POST", "/commit?container=one&repo=shelved&tag=v1");
+    const names = async (...filters: string[]): Promise<string[]> => {
+      const words = filters.flatMap((filter) => ["--filter", filter]);
+      const text = await engine.must("image", "ls", ...words, "--format", "{{.Repository}}:{{.Tag}}");
+      return text.split("\n").filter(Boolean);
+    };
+    expect(await names("label=shelf")).toEqual(["shelved:v1"]);
+    expect(await names("label=shelf=low")).toEqual([]);
+    expect(await names("reference=shel*:v?")).toEqual(["shelved:v1"]);
+    expect(await names("since=busybox", "reference=shelved")).toEqual(["shelved:v1"]);
+    expect(await names("before=shelved:v1", "reference=busybox")).toEqual(["busybox:latest"]);
+    expect(await engine.must("image", "ls", "--digests", "shelved")).toMatch(
+      /^REPOSITORY +TAG +DIGEST +IMAGE ID +CREATED +SIZE\nshelved +v1 +<none> +[0-9a-f]{12} /,
+    );
+  });
+});
+
+describe("rmi and layers", () => {
+  test("rmi takes an id prefix, refuses what a container uses, and forces what can be", async () => {
+    const id = await createContainer(engine, ["true"], { name: "one", Env: ["RMI=1"] });
+    const { Id } = await ask<{ Id: string }>(engine, "POST", `/commit?container=${id}&repo=taken`);
+    await ask(engine, "DELETE", `/containers/${id}`);
+    await createContainer(engine, ["true"], { name: "user", Image: "taken" });
+    const short = Id.replace("sha256:", "").slice(0, 9);
+    for (const name of ["taken", short]) {
+      const refused = await engine.vitrine("rmi", name);
+      expect(refused.exitCode).toBe(1);
+      expect(refused.stderr).toMatch(/conflict: unable to (remove|delete) .*must (be )?force.*container/);
+    }
+    expect(await engine.must("rmi", "-f", short)).toBe(`Untagged: taken:latest\nDeleted: ${Id}`);
+    expect((await engine.vitrine("rmi", short)).stderr).toContain(`No such image: ${short}`);
+  });
+
+  test("vitrine layers lists rw, init and ro branches with directory, size and instruction", async () => {
+    const id = await startContainer(engine, "echo 1234567 > /grown", { name: "one" });
+    await waitContainer(engine, id);
+    await ask(engine, "POST", `/commit?container=${id}&repo=layered`);
+    const rows = async (name: string): Promise<string[][]> =>
+      (await engine.must("layers", name)).split("\n").map((line) => line.split(/ {2,}/).filter(Boolean));
+    const [head, top, base, ...rest] = await rows("layered");
+    expect([head, rest]).toEqual([["BRANCH", "SIZE", "DIRECTORY", "INSTRUCTION"], []]);
+    expect(top).toEqual(["ro", "8B", expect.stringContaining(engine.root), "sh -c echo 1234567 > /grown"]);
+    expect(await Bun.file(join(top?.[2] ?? "", "grown")).text()).toBe("1234567\n");
+    const own = await rows("one");
+    expect(own.slice(1).map(([branch, ...cells]) => [branch, cells.find((cell) => cell.startsWith("/"))])).toEqual([
+      ["rw", join(engine.root, "overlay2", id, "diff")],
+      ["init", join(engine.root, "overlay2", `${id}-init`, "diff")],
+      ["ro", base?.[2]],
+    ]);
+    expect(own[1]?.[1]).toBe("8B");
+  });
+});

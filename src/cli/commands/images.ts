@@ -6,6 +6,8 @@ import { ago, goTime } from "../display.ts";
 import { encodeFilters } from "../filters.ts";
 import { goType, type GoObject } from "../go-template/index.ts";
 import { printListing } from "../listing.ts";
+import { print } from "../output.ts";
+import { CommandFailure } from "../usage-error.ts";
 
 export const command: Command = {
   usage: "images [OPTIONS] [REPOSITORY[:TAG]]",
@@ -18,6 +20,7 @@ export const command: Command = {
     formatFlag,
     noTruncFlag,
     { name: "quiet", short: "q", kind: "bool", description: "Only show image IDs" },
+    { name: "tree", kind: "bool", description: "List images as a tree, with the platforms that each is for" },
   ],
   arguments: { min: 0, max: 1 },
   run: listImages,
@@ -41,14 +44,23 @@ const table = String.raw`{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t
 const digestTable = String.raw`{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`;
 
 async function listImages({ flags, args, client }: Invocation): Promise<number> {
+  const tree = flags.bool("tree");
+  for (const other of ["quiet", "no-trunc", "digests", "format"])
+    if (tree && flags.changed(other)) throw new CommandFailure(`--${other} is not yet supported with --tree`);
   const format = flags.string("format");
   const digests = flags.bool("digests") || /\.Digest\b/.test(format);
   const engine = await client();
   const images = await engine.get<ImageSummary[]>("/images/json", {
     all: flags.bool("all") || undefined,
     digests: digests || undefined,
+    manifests: tree || undefined,
     filters: encodeFilters(flags.list("filter"), args[0] === undefined ? {} : { reference: args[0] }),
   });
+  if (tree) {
+    const { imageTree } = await import("../image-tree.ts");
+    print(await imageTree(engine, images));
+    return 0;
+  }
   const truncate = !flags.bool("no-trunc");
   await printListing({
     format,
