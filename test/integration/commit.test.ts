@@ -146,10 +146,14 @@ test("a running container stands still meanwhile unless that is not wanted, and 
     const until = Date.now() / 1000 + 0.001;
     const response = await engine.api("GET", `/events?since=${since.toFixed(3)}&until=${until.toFixed(3)}`);
     const text = await response.text();
-    return text
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line) as EventMessage);
+    return (
+      text
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as EventMessage)
+        // The end of the exec before may fall into the same millisecond.
+        .filter((event) => !event.Action.startsWith("exec"))
+    );
   };
   const paused = await events("repo=still&tag=1&comment=c");
   expect(paused.map((event) => event.Action)).toEqual(["pause", "unpause", "tag", "commit"]);
