@@ -1,6 +1,11 @@
-import { EngineError } from "../common/index.ts";
+import { EngineError, formatSize } from "../common/index.ts";
 import type { ProgressMessage } from "../spec/index.ts";
 import { print, printError } from "./output.ts";
+
+const barCells = 50;
+const columnsForBar = 110;
+/** Where the window does not say. */
+const defaultColumns = 200;
 
 /**
  * Shows the JSON stream of build, import, load, pull: text of `stream` as it is, `status` a line each; on a terminal a line
@@ -31,19 +36,28 @@ function plainLine(message: ProgressMessage): string {
   return message.status === undefined ? "" : `${id}${message.status}\n`;
 }
 
-/** Moves up to the id's line, writes it anew, and moves down again. */
+/** As docker: a line that has figures, or had, is moved to, written anew, and left again; anything else ends the group. */
 function drawnLine(message: ProgressMessage, lines: Map<string, number>): string {
   if (message.stream !== undefined) return message.stream;
-  const text = `${message.id ? `${message.id}: ` : ""}${message.status ?? ""}${message.progress ? ` ${message.progress}` : ""}`;
-  if (!message.id) {
+  const label = message.id ? `${message.id}: ` : "";
+  if (!message.id || (!message.progressDetail && !message.progress)) {
     lines.clear();
-    return `${text}\n`;
+    return `${label}${message.status ?? ""}\n`;
   }
-  const line = lines.get(message.id);
-  if (line === undefined) {
-    lines.set(message.id, lines.size);
-    return `${text}\n`;
-  }
-  const up = lines.size - line;
-  return `\x1b[${up}A\x1b[2K\r${text}\x1b[${up}B\r`;
+  const isNew = !lines.has(message.id);
+  if (isNew) lines.set(message.id, lines.size);
+  const up = lines.size - (lines.get(message.id) ?? 0);
+  const figures =
+    progressBar(message.progressDetail ?? {}, process.stdout.columns || defaultColumns) || (message.progress ?? "");
+  return `${isNew ? "\n" : ""}\x1b[${up}A\x1b[2K\r${label}${message.status ?? ""} ${figures}\r\x1b[${up}B`;
+}
+
+/** `[=====>     ]  1.2MB/5MB`; the bar where the window is wide enough for it. Sizes in bytes. Empty without figures. */
+export function progressBar({ current = 0, total = 0 }: { current?: number; total?: number }, columns: number): string {
+  if (current <= 0 && total <= 0) return "";
+  const size = formatSize(current).padStart(8);
+  if (total <= 0) return size;
+  const done = Math.min(barCells, Math.floor(Math.trunc((current / total) * 100) / 2));
+  const bar = columns > columnsForBar ? `[${"=".repeat(done)}>${" ".repeat(barCells - done)}] ` : "";
+  return `${bar}${current > total ? size : `${size}/${formatSize(total)}`}`;
 }

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "nod
 import { join } from "node:path";
 import { RegistryFixture } from "../support/registry-fixture.ts";
 import { newScratch, type Scratch } from "../support/scratch.ts";
-import { runProgram, startTestEngine, type Outcome, type TestEngine } from "../support/test-engine.ts";
+import { runProgram, startTestEngine, waitFor, type Outcome, type TestEngine } from "../support/test-engine.ts";
 
 let engine: TestEngine;
 let scratch: Scratch;
@@ -153,4 +153,28 @@ test("a credential helper keeps the password, and the config file does not", asy
   expect((await run(`push ${image}`)).stdout).toContain("v1: digest: ");
   const answer = await engine.api("GET", `/distribution/${open.host}/vitrine/app:v1/json`);
   expect(await answer.json()).toMatchObject({ Platforms: [{ os: "linux" }] });
+}, 30_000);
+
+test("on a terminal both command lines draw the same, byte for byte", async () => {
+  const image = `${open.host}/drawn:v1`;
+  await engine.must("tag", "vitrine/base", image);
+  await engine.must("push", image);
+  const drawn = await Promise.all(
+    [["docker"], [process.execPath, join(import.meta.dir, "../../src/main.ts")]].map(async (program) => {
+      let output = "";
+      const terminal = new Bun.Terminal({
+        cols: 120,
+        rows: 30,
+        data: (_, data) => void (output += Buffer.from(data).toString()),
+      });
+      const host = ["-H", `unix://${engine.socket}`];
+      const child = Bun.spawn(["timeout", "-s", "KILL", "20", ...program, ...host, "pull", image], { terminal });
+      await child.exited;
+      await waitFor("the last line", () => output.endsWith(`${image}\r\n`));
+      terminal.close();
+      return output;
+    }),
+  );
+  expect(drawn[1]).toBe(drawn[0] ?? "");
+  expect(drawn[1]).toContain(": Already exists \r\x1b[1B");
 }, 30_000);
