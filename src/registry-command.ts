@@ -2,12 +2,14 @@ import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { parseArgs } from "node:util";
 import { EngineError, parseSize, toEngineError } from "./common/index.ts";
-import { FileAccess, S3Storage, serveRegistry, type RegistryServerOptions } from "./registry/index.ts";
+import { FileAccess, S3Storage, serveRegistry, verifyRegistry, type RegistryServerOptions } from "./registry/index.ts";
 
 const defaultRegistryRoot = "/var/lib/vitrine-registry";
 const help = `Usage:  vitrine registry serve [OPTIONS]
+        vitrine registry verify [--root DIR] [--storage s3://…]
 
 A registry: docker, podman, skopeo and Vitrine push images to it and pull them from it (OCI distribution 1.1).
+"verify" reads every blob and manifest again and says which are damaged; the server may run meanwhile.
 Without --htpasswd anyone who reaches the address may do everything, so it then serves this machine only.
 
 Options:
@@ -23,6 +25,8 @@ Options:
       --tls-cert string       Certificate chain, PEM
       --tls-key string        Its key, PEM
       --no-delete             Refuse every deletion
+      --immutable-tags        A tag never moves to another image
+      --quota string          Most that all blobs of one repository may have, such as 20g
       --max-blob-size string  Largest blob that is taken (default "64g")
       --max-uploads string    Uploads in progress at once (default "1000")
       --upload-expiry string  Hours after which an abandoned upload goes (default "24")
@@ -44,6 +48,8 @@ const optionTypes = {
   "tls-cert": { type: "string" },
   "tls-key": { type: "string" },
   "no-delete": { type: "boolean", default: false },
+  "immutable-tags": { type: "boolean", default: false },
+  quota: { type: "string" },
   "max-blob-size": { type: "string", default: "64g" },
   "max-uploads": { type: "string", default: "1000" },
   "upload-expiry": { type: "string", default: "24" },
@@ -54,10 +60,10 @@ const optionTypes = {
 
 /** Runs until SIGTERM or SIGINT. Sets the exit code: 0 for an orderly end, 1 for a failure, 125 for wrong arguments. */
 export async function runRegistry(args: readonly string[]): Promise<void> {
-  const options = readOptions(args);
-  if (!options) return;
+  const task = readTask(args);
+  if (!task) return;
   try {
-    await serve(options);
+    await task();
   } catch (error) {
     process.stderr.write(`vitrine registry: ${toEngineError(error).message}\n`);
     process.exit(1);
@@ -66,7 +72,8 @@ export async function runRegistry(args: readonly string[]): Promise<void> {
 
 type Values = ReturnType<typeof parseArgs<{ options: typeof optionTypes }>>["values"];
 
-function readOptions(args: readonly string[]): RegistryServerOptions | undefined {
+/** What is to be done; undefined when the help was. */
+function readTask(args: readonly string[]): (() => Promise<void>) | undefined {
   try {
     const { values, positionals } = parseArgs({
       args: [...args],
@@ -78,13 +85,32 @@ function readOptions(args: readonly string[]): RegistryServerOptions | undefined
       process.stdout.write(help);
       return undefined;
     }
-    if (positionals[0] !== "serve" || positionals.length > 1)
-      throw new Error(`unknown command "${positionals.join(" ")}"`);
-    return toServerOptions(values);
+    const [command, ...rest] = positionals;
+    if (rest.length > 0) throw wrong(`"${rest.join(" ")}" is one word too many`);
+    if (command === "serve") {
+      const options = toServerOptions(values);
+      return () => serve(options);
+    }
+    if (command !== "verify") throw wrong(`unknown command "${command ?? ""}"`);
+    return toVerification(args, values);
   } catch (error) {
     process.stderr.write(`vitrine registry: ${(error as Error).message}\nSee 'vitrine registry --help'.\n`);
     process.exit(125);
   }
+}
+
+/** Of the options of `serve`, only those that say where everything is make sense here. */
+function toVerification(args: readonly string[], values: Values): () => Promise<void> {
+  const known = ["--root", "--storage", "--s3-endpoint", "--s3-region"];
+  const other = args.find((word) => word.startsWith("--") && !known.includes(word.split("=")[0] ?? ""));
+  if (other !== undefined) throw wrong(`${other} is no option of verify`);
+  const options = { root: values.root ?? defaultRegistryRoot, ...readStorage(values) };
+  return async () => {
+    const { blobs, manifests, problems } = await verifyRegistry(options);
+    for (const problem of problems) process.stdout.write(`${problem}\n`);
+    process.stdout.write(`${blobs} blobs and ${manifests} manifests were read: ${problems.length} problems\n`);
+    if (problems.length > 0) process.exitCode = 1;
+  };
 }
 
 function toServerOptions(values: Values): RegistryServerOptions {
@@ -113,9 +139,11 @@ function toServerOptions(values: Values): RegistryServerOptions {
     ...readTls(values),
     ...readStorage(values),
     keepEverything: values["no-delete"] ?? false,
+    immutableTags: values["immutable-tags"] ?? false,
     collectEveryMs: readNumber(values, "collect-every") * 60_000,
     limits: {
       blobBytes: parseSize(values["max-blob-size"] ?? ""),
+      ...(values.quota === undefined ? {} : { repositoryBytes: parseSize(values.quota) }),
       uploadsAtOnce: readNumber(values, "max-uploads"),
       uploadExpiryMs: readNumber(values, "upload-expiry") * 3_600_000,
       graceMs: readNumber(values, "grace") * 60_000,

@@ -18,6 +18,7 @@ export { FileAccess, type AccessFiles, type AccessPolicy, type RegistryAction } 
 export type { CollectionReport } from "./server-collection.ts";
 export { defaultRegistryLimits, type RegistryLimits, type RegistryServerOptions } from "./server-options.ts";
 export { serveRegistry, type RegistryServer } from "./server-serve.ts";
+export { verifyRegistry, type VerifyReport } from "./server-verify.ts";
 export type { ByteRange, RegistryStorage } from "./storage-contract.ts";
 export { FolderStorage } from "./storage-folder.ts";
 export { S3Storage, type S3Place } from "./storage-s3.ts";

@@ -8,6 +8,7 @@ import type { RegistryRecords, StoredManifest } from "./server-records.ts";
 export interface ManifestServices {
   readonly records: RegistryRecords;
   readonly limits: RegistryLimits;
+  readonly immutableTags: boolean;
 }
 
 interface ManifestCall {
@@ -39,7 +40,7 @@ export function serveManifest(
 
 /** PUT: checks, then stores manifest, references and tag in one transaction. */
 export async function pushManifest(
-  { records, limits }: ManifestServices,
+  { records, limits, immutableTags }: ManifestServices,
   { request, repository, reference }: ManifestCall,
 ): Promise<Response> {
   const isDigest = isReferenceDigest(reference);
@@ -56,6 +57,12 @@ export async function pushManifest(
       kind === "blob" ? records.linkedSize(repository, other) : records.manifest(repository, other)?.bytes.length;
     if (found === undefined || found === size) continue;
     throw new RegistryFailure("MANIFEST_INVALID", `"${other}" has ${found} bytes, and the manifest says ${size}`);
+  }
+  // No await between this look and the transaction: nobody can move the tag in between.
+  const present = isDigest ? undefined : records.taggedDigest(repository, reference);
+  if (immutableTags && present !== undefined && present !== digest) {
+    const message = `The tag "${reference}" of "${repository}" is "${present}", and tags do not move here`;
+    throw new RegistryFailure("DENIED", message, { status: 409, detail: { tag: reference, digest: present } });
   }
   const missing = records.putManifest({ ...manifest, repository, digest, bytes }, isDigest ? undefined : reference);
   if (missing.length > 0) throw missingReferences(repository, missing);

@@ -6,6 +6,8 @@ export interface RegistryLimits {
   /** The specification asks registries to take at least 4 MiB. */
   readonly manifestBytes: number;
   readonly blobBytes: number;
+  /** All blobs of one repository together; a blob that is there already counts where it is mounted, too. */
+  readonly repositoryBytes: number;
   readonly uploadsAtOnce: number;
   /** Entries of one page of tags, repositories or referrers, whatever a client asks for. */
   readonly pageEntries: number;
@@ -20,6 +22,7 @@ export interface RegistryLimits {
 export const defaultRegistryLimits: RegistryLimits = {
   manifestBytes: 4 * 1024 * 1024,
   blobBytes: 64 * 1024 ** 3,
+  repositoryBytes: Number.MAX_SAFE_INTEGER,
   uploadsAtOnce: 1000,
   pageEntries: 1000,
   idleMs: 120_000,
@@ -42,6 +45,8 @@ export interface RegistryServerOptions {
   readonly tls?: { readonly certificate: string; readonly key: string };
   /** Refuses every deletion, with UNSUPPORTED. */
   readonly keepEverything?: boolean;
+  /** A tag that is there never moves to another manifest: pushing over it is DENIED. It can be deleted by who may delete. */
+  readonly immutableTags?: boolean;
   /** How often what nobody needs is collected; 0: only when asked by `collect`. Default ten minutes. */
   readonly collectEveryMs?: number;
   readonly limits?: Partial<RegistryLimits>;

@@ -141,6 +141,24 @@ export class RegistryRecords implements Disposable {
     return this.#one<StoredManifest>(sql, repository, digest);
   }
 
+  manifestNames(): { repository: string; digest: string }[] {
+    return this.#all("SELECT repository, digest FROM manifests ORDER BY repository, digest");
+  }
+
+  /** What a manifest refers to and its repository has not (any more). */
+  missingReferences(repository: string, manifest: string): string[] {
+    const sql = `SELECT digest FROM manifest_references AS r WHERE repository = ?1 AND manifest = ?2
+      AND NOT EXISTS (SELECT 1 FROM links WHERE repository = ?1 AND links.digest = r.digest)
+      AND NOT EXISTS (SELECT 1 FROM manifests AS m WHERE m.repository = ?1 AND m.digest = r.digest)`;
+    return this.#all<{ digest: string }>(sql, repository, manifest).map((row) => row.digest);
+  }
+
+  /** Bytes of all blobs that the repository links. */
+  repositorySize(repository: string): number {
+    const sql = "SELECT coalesce(sum(size), 0) AS size FROM links JOIN blobs USING (digest) WHERE repository = ?";
+    return this.#one<{ size: number }>(sql, repository)?.size ?? 0;
+  }
+
   taggedDigest(repository: string, tag: string): string | undefined {
     return this.#one<{ digest: string }>("SELECT digest FROM tags WHERE repository = ? AND tag = ?", repository, tag)
       ?.digest;

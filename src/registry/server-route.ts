@@ -20,6 +20,7 @@ export interface RegistryServices {
   /** Undefined: anyone may do everything. */
   readonly gate: Gate | undefined;
   readonly keepsEverything: boolean;
+  readonly immutableTags: boolean;
 }
 
 interface Call {
@@ -94,9 +95,8 @@ async function uploadCall(call: Call): Promise<Response> {
   const mayPull = async (from: string): Promise<boolean> =>
     (await services.gate?.may(request, { repository: from, action: "pull" })) ?? true;
   const uploadServices = { ...services, mayPull };
-  if (request.method === "PUT") unhurried();
-  if (part === "") return beginUpload(uploadServices, { request, repository, query });
-  return continueUpload(uploadServices, { request, repository, query, id: part });
+  if (part === "") return beginUpload(uploadServices, { request, repository, query, whenArrived: unhurried });
+  return continueUpload(uploadServices, { request, repository, query, id: part, whenArrived: unhurried });
 }
 
 async function blobCall(call: Call): Promise<Response> {

@@ -77,7 +77,16 @@ function openServices(
   const policy = options.access;
   const scheme = options.tls ? "https" : "http";
   const gate = policy ? new Gate({ policy, tokens: new Tokens(root), scheme }) : undefined;
-  return { records, storage, digests, uploads, limits, gate, keepsEverything: options.keepEverything ?? false };
+  return {
+    records,
+    storage,
+    digests,
+    uploads,
+    limits,
+    gate,
+    keepsEverything: options.keepEverything ?? false,
+    immutableTags: options.immutableTags ?? false,
+  };
 }
 
 /**

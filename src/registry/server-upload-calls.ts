@@ -1,12 +1,14 @@
 import { requireDigest } from "./server-blobs.ts";
 import { RegistryFailure } from "./server-failure.ts";
 import { isRegistryDigest, isRepositoryName } from "./server-grammar.ts";
+import type { RegistryLimits } from "./server-options.ts";
 import type { RegistryRecords } from "./server-records.ts";
-import { uploadHeaders, type Chunk, type Uploads } from "./server-uploads.ts";
+import { isOverQuota, overQuota, uploadHeaders, type Chunk, type Uploads } from "./server-uploads.ts";
 
 export interface UploadCallServices {
   readonly uploads: Uploads;
   readonly records: RegistryRecords;
+  readonly limits: RegistryLimits;
   /** Whether the asker may pull from the repository that a mount names. */
   readonly mayPull: (repository: string) => Promise<boolean>;
 }
@@ -15,19 +17,21 @@ interface UploadCall {
   readonly request: Request;
   readonly repository: string;
   readonly query: URLSearchParams;
+  /** See `Chunk`. */
+  readonly whenArrived: () => void;
 }
 
 /** POST …/blobs/uploads/: mounts a blob, takes one whole (`digest`), or begins an upload. */
-export async function beginUpload(
-  services: UploadCallServices,
-  { request, repository, query }: UploadCall,
-): Promise<Response> {
+export async function beginUpload(services: UploadCallServices, call: UploadCall): Promise<Response> {
+  const { request, repository, query, whenArrived } = call;
   const { uploads, records } = services;
   const mount = query.get("mount");
   const from = query.get("from");
   if (mount !== null && from !== null && isRegistryDigest(mount) && isRepositoryName(from)) {
     // What cannot be mounted is uploaded: the specification wants no error here.
     if (records.linkedSize(from, mount) !== undefined && (await services.mayPull(from))) {
+      const size = records.blobSize(mount) ?? 0;
+      if (isOverQuota(services, { repository, digest: mount, size })) throw overQuota(repository, services.limits);
       records.link(repository, mount);
       return stored(repository, mount);
     }
@@ -44,7 +48,7 @@ export async function beginUpload(
   const id = await uploads.begin(repository, algorithm);
   if (digest === null) return new Response(null, { status: 202, headers: uploadHeaders(repository, id, 0) });
   try {
-    await uploads.finish(id, chunkOf(request, repository), digest);
+    await uploads.finish(id, { ...chunkOf(request, repository), whenArrived }, digest);
   } catch (error) {
     // Nobody knows of this upload, so nobody can go on with it.
     if (records.upload(id)) await uploads.cancel(id, repository);
@@ -56,7 +60,7 @@ export async function beginUpload(
 /** GET, PATCH, PUT and DELETE of an upload in progress. */
 export async function continueUpload(
   { uploads }: UploadCallServices,
-  { request, repository, query, id }: UploadCall & { id: string },
+  { request, repository, query, id, whenArrived }: UploadCall & { id: string },
 ): Promise<Response> {
   switch (request.method) {
     case "GET":
@@ -73,7 +77,7 @@ export async function continueUpload(
       uploads.offset(id, repository);
       requireDigest(query.get("digest") ?? "");
       const digest = query.get("digest") ?? "";
-      await uploads.finish(id, chunkOf(request, repository), digest);
+      await uploads.finish(id, { ...chunkOf(request, repository), whenArrived }, digest);
       return stored(repository, digest);
     }
     default:

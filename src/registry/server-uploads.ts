@@ -74,6 +74,7 @@ export class Uploads {
   finish(id: string, chunk: Chunk, digest: string): Promise<void> {
     return this.#turns.run(id, async () => {
       const size = await this.#append(id, chunk);
+      chunk.whenArrived?.();
       const { records, storage, digests } = this.services;
       await this.#makeFile(id);
       const found = await this.#digest(id, algorithmOf(digest));
@@ -83,8 +84,14 @@ export class Uploads {
         throw new RegistryFailure("DIGEST_INVALID", message, { detail: { digest, found } });
       }
       await digests.run(digest, async () => {
-        await storage.put(digest, this.#path(id));
-        records.addBlob(chunk.repository, { digest, size });
+        const blob = { repository: chunk.repository, digest, size };
+        const isWithin = !isOverQuota(this.services, blob);
+        if (isWithin) await storage.put(digest, this.#path(id));
+        // Asked again: another push into the repository may have been recorded while this one was being stored.
+        if (isWithin && !isOverQuota(this.services, blob)) return records.addBlob(chunk.repository, blob);
+        if (isWithin && records.blobSize(digest) === undefined) await storage.remove(digest);
+        await this.#drop(id);
+        throw overQuota(chunk.repository, this.services.limits);
       });
       await this.#drop(id);
     });
@@ -174,12 +181,27 @@ export class Uploads {
   }
 }
 
+/** Whether the repository would pass its limit with that blob. One that is linked already adds nothing. */
+export function isOverQuota(
+  { records, limits }: Pick<UploadServices, "records" | "limits">,
+  { repository, digest, size }: { repository: string; digest: string; size: number },
+): boolean {
+  if (records.linkedSize(repository, digest) !== undefined) return false;
+  return records.repositorySize(repository) + size > limits.repositoryBytes;
+}
+
+export function overQuota(repository: string, limits: RegistryLimits): RegistryFailure {
+  return new RegistryFailure("DENIED", `The blobs of "${repository}" would pass ${limits.repositoryBytes} bytes`);
+}
+
 /** Bytes that a client sends: where it believes to be, how many it announces, and the stream. */
 export interface Chunk {
   readonly repository: string;
   readonly start: number | undefined;
   readonly length: number | undefined;
   readonly body: AsyncIterable<Uint8Array> | undefined;
+  /** Called when the last byte of an upload is here, and only verifying and storing are left. */
+  readonly whenArrived?: () => void;
 }
 
 /** What tells a client where its upload is. `Range` has no unit and an inclusive end, and an empty upload says 0-0. */

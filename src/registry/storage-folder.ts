@@ -70,8 +70,11 @@ async function sync(path: string): Promise<void> {
 }
 
 /** Hashes a file without holding it in memory: what was staged before a restart, and what `registry verify` reads again. */
-export async function digestOf(source: Blob, algorithm: "sha256" | "sha512"): Promise<string> {
+export async function digestOf(
+  source: Blob | ReadableStream<Uint8Array>,
+  algorithm: "sha256" | "sha512",
+): Promise<string> {
   const hash = createHash(algorithm);
-  for await (const chunk of source.stream()) hash.update(chunk);
+  for await (const chunk of source instanceof Blob ? source.stream() : source) hash.update(chunk);
   return `${algorithm}:${hash.digest("hex")}`;
 }

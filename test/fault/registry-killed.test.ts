@@ -125,5 +125,5 @@ test("an empty address, half of TLS and an open door to other machines are refus
   expect(run("serve", "--listen", "5000")[0]).toBe(125);
   expect(run("serve", "--tls-cert", "x")).toEqual([125, "vitrine registry: --tls-cert and --tls-key belong together"]);
   expect(run("serve", "--listen", "0.0.0.0:0")[1]).toContain("give --htpasswd, or --anyone");
-  expect(run("verify")[0]).toBe(125);
+  expect(run("verify", "--listen", "127.0.0.1:1")).toEqual([125, "vitrine registry: --listen is no option of verify"]);
 });
