@@ -204,16 +204,17 @@ export interface DistributionInspect {
   readonly Platforms: readonly Platform[];
 }
 
+/** `left` aborts when the client that asked is gone: then the work ends, unless others wait for it too. */
 export interface RegistryService {
   /** Without a tag in either place: every tag of the repository. Images that the engine makes itself need no registry. */
   pull(
     name: string,
-    options: { tag?: string; platform?: string; credentials: RegistryCredentials | undefined },
+    options: { tag?: string; platform?: string; credentials: RegistryCredentials | undefined; left?: AbortSignal },
   ): AsyncIterable<ProgressMessage>;
   /** Without a tag: every tag of the name that is here. */
   push(
     name: string,
-    options: { tag?: string; credentials: RegistryCredentials | undefined },
+    options: { tag?: string; credentials: RegistryCredentials | undefined; left?: AbortSignal },
   ): AsyncIterable<ProgressMessage>;
   /** Throws `unauthenticated` when the registry does not take them. */
   login(request: RegistryCredentials & { serverAddress: string }): Promise<void>;

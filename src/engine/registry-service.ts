@@ -1,5 +1,5 @@
 import { EngineError } from "../common/index.ts";
-import { repositoryClient } from "../image/index.ts";
+import { repositoryClient, type PullOptions } from "../image/index.ts";
 import {
   checkCredentials,
   defaultRegistrySettings,
@@ -35,7 +35,7 @@ export class EngineRegistries implements RegistryService {
   }
 
   async *pull(name: string, options: Parameters<RegistryService["pull"]>[1]): AsyncGenerator<ProgressMessage> {
-    const { tag, credentials } = options;
+    const { tag, credentials, left } = options;
     const reference = parseReference(tag === undefined ? name : joinTag(name, tag));
     const isWhole = reference.tag !== undefined || reference.digest !== undefined;
     const embedded = familiarString(withDefaultTag(reference));
@@ -45,16 +45,18 @@ export class EngineRegistries implements RegistryService {
     }
     const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
     if (isWhole) {
-      yield* this.#pullOne(reference, { platform, credentials });
+      yield* this.#pullOne(reference, { platform, credentials, left });
       return;
     }
     const tags = await repositoryClient(reference, { settings: this.#settings, credentials }).tags();
     if (tags.length === 0) throw new EngineError("notFound", `The repository "${familiarName(reference)}" has no tags`);
-    for (const each of tags.filter(isTag)) yield* this.#pullOne({ ...reference, tag: each }, { platform, credentials });
+    for (const each of tags.filter(isTag)) {
+      yield* this.#pullOne({ ...reference, tag: each }, { platform, credentials, left });
+    }
   }
 
   async *push(name: string, options: Parameters<RegistryService["push"]>[1]): AsyncGenerator<ProgressMessage> {
-    const { tag, credentials } = options;
+    const { tag, credentials, left } = options;
     const reference = parseReference(tag === undefined ? name : joinTag(name, tag));
     const whole = reference.tag !== undefined || reference.digest !== undefined;
     const names = whole ? [familiarString(reference)] : this.#core.images.tagsOf(name);
@@ -62,7 +64,7 @@ export class EngineRegistries implements RegistryService {
       throw new EngineError("notFound", `An image does not exist locally with the tag: ${familiarName(reference)}`);
     }
     for (const each of names) {
-      yield* this.#core.images.push(each, { settings: this.#settings, credentials });
+      yield* this.#core.images.push(each, { settings: this.#settings, credentials, left });
       this.#publish("push", each);
     }
   }
@@ -92,7 +94,7 @@ export class EngineRegistries implements RegistryService {
 
   async *#pullOne(
     reference: Reference,
-    options: { platform: Platform | undefined; credentials: Credentials | undefined },
+    options: Pick<PullOptions, "platform" | "credentials" | "left">,
   ): AsyncGenerator<ProgressMessage> {
     const name = familiarString(reference);
     yield* this.#core.images.pull(name, { settings: this.#settings, ...options });

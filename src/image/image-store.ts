@@ -31,7 +31,7 @@ import { LayerHolds, type LayerHold } from "./layer-holds.ts";
 import { loadImages } from "./load-images.ts";
 import { pullImage, type PullOptions } from "./pull-image.ts";
 import { pushImage, type PushOptions } from "./push-image.ts";
-import { SharedWork } from "./shared-work.ts";
+import { SharedWork, type Work } from "./shared-work.ts";
 import { pruneImages } from "./prune-images.ts";
 import { removeImage } from "./remove-image.ts";
 import { saveImages } from "./save-images.ts";
@@ -145,7 +145,8 @@ export class ImageStore {
   pull(name: string, options: PullOptions): AsyncGenerator<ProgressMessage> {
     const reference = withDefaultTag(parseReference(name));
     const key = JSON.stringify([canonicalString(reference), options.platform ?? null, options.credentials ?? null]);
-    return this.#pulls.join(key, (tell, signal) => pullImage(this.#services, reference, { ...options, tell, signal }));
+    const work: Work = (tell, signal) => pullImage(this.#services, reference, { ...options, tell, signal });
+    return this.#pulls.join(key, work, options.left);
   }
 
   /** Uploads one tag to the registry that its name says. */

@@ -35,6 +35,8 @@ export interface PullOptions {
   readonly credentials?: Credentials | undefined;
   /** The host's when absent. An image of no index that is for another platform is then taken as it is, as Docker does. */
   readonly platform?: Platform | undefined;
+  /** Aborts when the client that asked is gone. */
+  readonly left?: AbortSignal | undefined;
 }
 
 export interface PullWork extends PullOptions {

@@ -58,10 +58,14 @@ export async function* pushImage(
     () => channel.end(),
     (error: unknown) => channel.fail(error),
   );
+  const leave = (): void => channel.fail(new EngineError("cancelled", "The client has left"));
+  options.left?.addEventListener("abort", leave, { once: true });
+  if (options.left?.aborted) leave();
   try {
     yield { status: `The push refers to repository [${repositoryText}]` };
     yield* channel;
   } finally {
+    options.left?.removeEventListener("abort", leave);
     abort.abort(new EngineError("cancelled", "The client that pushed has left"));
     await work.catch(() => {});
   }

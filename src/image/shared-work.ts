@@ -16,7 +16,8 @@ interface Running {
 export class SharedWork {
   readonly #running = new Map<string, Running>();
 
-  async *join(key: string, work: Work): AsyncGenerator<ProgressMessage> {
+  /** `left` says that this client is gone, also while there is nothing to tell it. */
+  async *join(key: string, work: Work, left?: AbortSignal): AsyncGenerator<ProgressMessage> {
     const known = this.#running.get(key);
     // One that is being given up must be gone before the same begins anew.
     if (known?.abort.signal.aborted) await known.done.catch(() => {});
@@ -28,9 +29,13 @@ export class SharedWork {
       () => channel.end(),
       (error: unknown) => channel.fail(error),
     );
+    const leave = (): void => channel.fail(new EngineError("cancelled", "The client has left"));
+    left?.addEventListener("abort", leave, { once: true });
+    if (left?.aborted) leave();
     try {
       yield* channel;
     } finally {
+      left?.removeEventListener("abort", leave);
       running.watchers.delete(channel);
       if (running.watchers.size === 0 && this.#running.get(key) === running) {
         running.abort.abort(new EngineError("cancelled", "The last client that waited for it has left"));

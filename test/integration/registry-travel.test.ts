@@ -178,3 +178,26 @@ test("on a terminal both command lines draw the same, byte for byte", async () =
   expect(drawn[1]).toBe(drawn[0] ?? "");
   expect(drawn[1]).toContain(": Already exists \r\x1b[1B");
 }, 30_000);
+
+test("a client that leaves while nothing moves ends the pull, and nothing stays", async () => {
+  await using slow = await RegistryFixture.start();
+  const image = `${slow.host}/slow:v1`;
+  await engine.must("tag", "vitrine/base", image);
+  await engine.must("push", image);
+  await using other = await startTestEngine();
+  const gate = Promise.withResolvers<void>();
+  slow.faults.gate = gate.promise;
+  const child = Bun.spawn(
+    [process.execPath, join(import.meta.dir, "../../src/main.ts"), "-H", `unix://${other.socket}`, "pull", image],
+    {
+      stdio: ["ignore", "ignore", "ignore"],
+    },
+  );
+  const asked = (): number => slow.count(/GET .*blobs/);
+  await waitFor("the first blob to be asked for", () => asked() > 0);
+  child.kill("SIGINT");
+  await child.exited;
+  await waitFor("the engine to hang up", () => slow.hungUp > 0);
+  gate.resolve();
+  expect(await other.must("images", "-aq")).toBe("");
+}, 30_000);

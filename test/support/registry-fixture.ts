@@ -41,6 +41,8 @@ export class RegistryFixture implements AsyncDisposable {
     ranges: true,
     gate: undefined,
   };
+  /** Requests whose client went before it had its answer. */
+  hungUp = 0;
   readonly #server: Server;
   readonly #holders = new Map<string, Set<string>>();
   readonly #uploads = new Map<string, Buffer[]>();
@@ -97,6 +99,9 @@ export class RegistryFixture implements AsyncDisposable {
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = "", url: target = "", headers } = request;
+    response.on("close", () => {
+      if (!response.writableFinished) this.hungUp++;
+    });
     this.seen.push({ method, url: target, authorization: headers.authorization, range: headers.range });
     const url = new URL(target, `http://${this.host}`);
     if (url.pathname === "/token") return this.#token(request, response, url);

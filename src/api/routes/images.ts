@@ -84,6 +84,7 @@ function pull(engine: Engine, request: ApiRequest): AsyncIterable<ProgressMessag
     ...(tag === undefined ? {} : { tag }),
     ...(platform === undefined ? {} : { platform }),
     credentials: credentialsOf(request),
+    left: request.signal,
   });
 }
 

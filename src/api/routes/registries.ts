@@ -23,7 +23,9 @@ export function registryRoutes(engine: Engine): Routes {
       const tag = request.text("tag");
       const credentials = credentialsOf(request);
       return jsonLines(
-        withErrors(registries.push(request.parameter("name"), { ...(tag ? { tag } : {}), credentials })),
+        withErrors(
+          registries.push(request.parameter("name"), { ...(tag ? { tag } : {}), credentials, left: request.signal }),
+        ),
       );
     },
     "POST /auth": async (request) => {
