@@ -39,12 +39,14 @@ export class Gate {
     }
   }
 
-  /** For what names no repository: GET /v2/ and the catalog. Whoever is known may ask, or anyone where anyone may pull. */
+  /**
+   * For what names no repository: GET /v2/ and the catalog. A user may ask, and the bearer of a token for nobody in particular; others
+   * are challenged even where anyone may pull: skopeo and podman learn only here that logins exist.
+   */
   async requireUser(request: Request): Promise<(repository: string) => boolean> {
     const caller = await this.#identify(request, []);
-    const isOpen = this.services.policy.isAllowed(undefined, "any", "pull");
     const isKnown = caller.user !== undefined || caller.grants !== undefined;
-    if (!isKnown && !isOpen) throw this.#challenge(request, [], undefined);
+    if (!isKnown) throw this.#challenge(request, [], undefined);
     return (repository) => this.services.policy.isAllowed(caller.user, repository, "pull");
   }
 

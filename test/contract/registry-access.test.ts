@@ -164,3 +164,26 @@ test("a user who is added may come in at once; what is no bcrypt hash is refused
   writeFileSync(bad, "ann:$apr1$abc$def\n");
   expect(() => new FileAccess({ htpasswdPath: bad })).toThrow(`${bad}:1 is no user with a bcrypt hash`);
 });
+
+test("where anyone may pull, clients are still told of logins, and a token for nobody pulls and does not push", async () => {
+  const access = new FileAccess({ htpasswdPath: users, anonymousPull: true });
+  await using other = await serveRegistry({ root: join(scratch.path, "root3"), access });
+  const login = { Authorization: `Basic ${btoa("ann:ann-secret")}` };
+  await sendImage(
+    (path, options = {}) =>
+      fetch(`${other.url}${path}`, {
+        ...options,
+        headers: { ...(options.headers as Record<string, string>), ...login },
+      }),
+    "a",
+    { image, tag: "v1" },
+  );
+  expect((await fetch(`${other.url}/v2/`)).headers.get("WWW-Authenticate")).toStartWith("Bearer realm=");
+  const answer = await mustBe(200, await fetch(`${other.url}/token?scope=repository:a:pull,push`));
+  const { token } = (await answer.json()) as { token: string };
+  const headers = { Authorization: `Bearer ${token}` };
+  expect((await fetch(`${other.url}/v2/`, { headers })).status).toBe(200);
+  expect((await fetch(`${other.url}/v2/a/manifests/v1`, { headers })).status).toBe(200);
+  expect((await fetch(`${other.url}/v2/a/manifests/v1`)).status).toBe(200);
+  expect((await fetch(`${other.url}/v2/a/blobs/uploads/`, { method: "POST", headers })).status).toBe(401);
+});

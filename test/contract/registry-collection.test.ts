@@ -113,7 +113,7 @@ test("a root has one server; after it is closed the next one goes on with the sa
     await pushImage(registry.url, "a", { image, tag: "v1" });
     location = (await fetch(`${registry.url}/v2/a/blobs/uploads/`, { method: "POST" })).headers.get("Location");
     await mustBe(202, await fetch(`${registry.url}${location}`, { method: "PATCH", body: "01234" }));
-    expect(serveRegistry({ root: scratch.path })).rejects.toThrow("Another registry works on");
+    await expect(serveRegistry({ root: scratch.path })).rejects.toThrow("Another registry works on");
   }
   await using registry = await serveRegistry({ root: scratch.path });
   expect((await fetch(`${registry.url}/v2/a/manifests/v1`)).status).toBe(200);

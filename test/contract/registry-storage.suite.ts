@@ -73,7 +73,7 @@ export function describeStorage(name: string, make: (folder: string) => Registry
 
     test("serves a registry: push, pull, range and collection, once nothing of another registry is in it", async () => {
       const options = { root: join(scratch.path, "root"), storage, limits: { graceMs: -1 }, collectEveryMs: 0 };
-      expect(serveRegistry(options)).rejects.toThrow("holds blobs of another registry");
+      await expect(serveRegistry(options)).rejects.toThrow("holds blobs of another registry");
       await storage.remove(digest);
       await using registry = await serveRegistry(options);
       const image = smallImage(name);

@@ -29,7 +29,7 @@ test("an object store that refuses the key says so, and one that is down fails t
   writeFileSync(staged, "x");
   const digest = sha256(Buffer.from("x"));
   const wrong = new S3Storage({ ...place, secretAccessKey: "guess" });
-  expect(wrong.put(digest, staged)).rejects.toThrow(`Cannot ask for blobs in the bucket "b" at ${own.endpoint}`);
+  await expect(wrong.put(digest, staged)).rejects.toThrow(`Cannot ask for blobs in the bucket "b" at ${own.endpoint}`);
   await using registry = await serveRegistry({ root: join(scratch.path, "root"), storage: new S3Storage(place) });
   own.isDown = true;
   const answer = await pushBlob(registry.url, "a", new Uint8Array(Buffer.from("x")));

@@ -60,7 +60,9 @@ test("skopeo: what comes back has the bytes that went in; a copy is mounted; a t
   expect(await run("skopeo", "inspect", ...one, ...format, `${here}/other/app:v2`)).toBe(image.manifestDigest);
   await run("skopeo", "delete", ...one, `${here}/other/app:v2`);
   expect(await run("skopeo", "list-tags", ...one, `${here}/other/app`)).not.toContain('"v2"');
-  expect(run("skopeo", "inspect", "--cert-dir", at("certs"), `${here}/team/app:v1`)).rejects.toThrow("unauthorized");
+  await expect(run("skopeo", "inspect", "--cert-dir", at("certs"), `${here}/team/app:v1`)).rejects.toThrow(
+    "unauthorized",
+  );
 });
 
 test("podman: logs in, pulls, pushes under another name, and the image has the same id", async () => {
@@ -127,4 +129,18 @@ test("docker: logs in, pulls, pushes with its layer mounted, and the config has 
   expect(await run("skopeo", ...inspect, `docker://${here}/docker/app:v1`)).toBe(
     Buffer.from(image.blobs.get(config) ?? []).toString(),
   );
+});
+
+test("skopeo and podman: where anyone may pull, they pull without a login and push with one", async () => {
+  const at = (name: string): string => join(scratch.path, name);
+  const access = new FileAccess({ htpasswdPath: at("users"), anonymousPull: true });
+  await using open = await serveRegistry({ root: at("open"), access });
+  const name = `docker://localhost:${open.port}/open/app:v1`;
+  const push = ["skopeo", "copy", "--dest-tls-verify=false", `oci:${at("layout")}:v1`, name];
+  await expect(run(...push)).rejects.toThrow("unauthorized");
+  await run(...push.toSpliced(2, 0, "--dest-creds", "ann:secret"));
+  const folders = ["--root", at("p2"), "--runroot", at("p2r"), "--storage-driver", "vfs"];
+  const [config = ""] = image.blobs.keys();
+  const pull = ["podman", ...folders, "pull", "-q", "--tls-verify=false", name];
+  expect(`sha256:${await run(...pull)}`).toBe(config);
 });
