@@ -3,6 +3,7 @@ import type { Descriptor } from "../spec/index.ts";
 import { layerFromBlob } from "./layer-blob.ts";
 import { withFigures } from "./progress-channel.ts";
 import { layerName, type Pull } from "./pull-image.ts";
+import { Turns } from "./turns.ts";
 
 /** Downloads at once; more layers wait for their turn. */
 const maxDownloads = 6;
@@ -29,6 +30,7 @@ export async function fetchLayers(pull: Pull, image: LayersOfImage): Promise<(De
   });
   image.layers.forEach((layer, index) => {
     if (!needed[index] || downloads.has(layer.digest)) return;
+    if (turns.areTaken) pull.tell({ status: "Waiting", progressDetail: {}, id: layerName(layer) });
     const work = turns.take(() => download({ ...pull, signal }, layer));
     // Whoever waits for it is told; the first failure ends the others meanwhile.
     work.catch((error: unknown) => giveUp.abort(error));
@@ -86,26 +88,4 @@ async function unpack(
   tell({ status: "Pull complete", progressDetail: {}, id });
   // Kept also where the layer could be packed again: a push sends the manifest as it came, and so the blobs that it names.
   return services.content.has(layer.digest) ? layer : made.blob;
-}
-
-/** Runs so many pieces of work at once. */
-class Turns {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(count: number) {
-    this.#free = count;
-  }
-
-  async take<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.#free++;
-    }
-  }
 }

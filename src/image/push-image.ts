@@ -18,6 +18,10 @@ import { ProgressChannel } from "./progress-channel.ts";
 import { repositoryClient, type PullOptions } from "./pull-image.ts";
 import { chooseManifest, keptManifest } from "./push-manifest.ts";
 import { pushLayer, type LayerToPush } from "./push-layer.ts";
+import { Turns } from "./turns.ts";
+
+/** Layers that are compressed and sent at once; more wait for their turn. */
+const maxUploads = 5;
 
 export type PushOptions = Omit<PullOptions, "platform">;
 
@@ -29,6 +33,8 @@ export interface Push {
   readonly lease: Lease;
   readonly tell: (message: ProgressMessage) => void;
   readonly signal: AbortSignal;
+  /** Ends all that is under way. */
+  readonly giveUp: (error: unknown) => void;
 }
 
 /**
@@ -53,7 +59,17 @@ export async function* pushImage(
   const abort = new AbortController();
   const { signal } = abort;
   const repository = repositoryClient(reference, { ...options, signal, actions: "pull,push" });
-  const work = push({ services, repository, reference, signal, tell: (message) => channel.push(message) }, image);
+  const work = push(
+    {
+      services,
+      repository,
+      reference,
+      signal,
+      giveUp: (error) => abort.abort(error),
+      tell: (message) => channel.push(message),
+    },
+    image,
+  );
   work.then(
     () => channel.end(),
     (error: unknown) => channel.fail(error),
@@ -84,7 +100,14 @@ async function push(parts: Omit<Push, "lease">, image: ImageRecord): Promise<voi
   for (const { layer } of layers.toReversed()) {
     tell({ status: "Preparing", progressDetail: {}, id: shortId(layer.diffId) });
   }
-  const blobs = await allOf(layers.map((layer) => () => pushLayer(context, layer)));
+  const turns = new Turns(maxUploads);
+  const blobs = await allOf(
+    layers.map((layer) => () => {
+      if (turns.areTaken) tell({ status: "Waiting", progressDetail: {}, id: shortId(layer.layer.diffId) });
+      return turns.take(() => pushLayer(context, layer));
+    }),
+    parts.giveUp,
+  );
   const byDiffId = new Map(layers.map(({ layer }, index) => [layer.diffId, blobs[index]] as const));
   const config = services.content.readBytes(image.id, maxConfigBytes);
   await pushConfig(context, { digest: image.id, bytes: config });
@@ -140,10 +163,17 @@ async function putManifest(
   });
 }
 
-/** Waits for all, and throws the first failure only when none is under way any more. */
-async function allOf<T>(work: readonly (() => Promise<T>)[]): Promise<T[]> {
+/** Waits for all. The first failure ends the others, and is thrown once none is under way any more. */
+async function allOf<T>(work: readonly (() => Promise<T>)[], giveUp: (error: unknown) => void): Promise<T[]> {
+  const failures: unknown[] = [];
   const running = work.map((start) => start());
+  for (const each of running) {
+    each.catch((error: unknown) => {
+      if (failures.push(error) === 1) giveUp(error);
+    });
+  }
   await Promise.allSettled(running);
+  if (failures.length > 0) throw failures[0];
   return Promise.all(running);
 }
 

@@ -332,6 +332,22 @@ describe("a registry that fails", () => {
   });
 });
 
+test("a push that one layer fails says why, and puts no manifest", async () => {
+  await using scratch = newScratch();
+  await using from = await RegistryFixture.start();
+  await using to = await RegistryFixture.start();
+  using fixture = openImages(scratch.path);
+  const { id, digest } = await publish(from);
+  await pull(fixture, `${from.host}/app:v1`);
+  await fixture.images.tag(id, { repository: `${to.host}/app`, tag: "v1" });
+  // For the question whether it has a layer.
+  to.faults.answers.push({ status: 403 });
+  expect(await failure(push(fixture, `${to.host}/app:v1`))).toMatchObject({ code: "permissionDenied" });
+  expect([...to.manifests.keys()]).toEqual([]);
+  const again = await push(fixture, `${to.host}/app:v1`);
+  expect(again.at(-1)).toMatchObject({ aux: { Tag: "v1", Digest: digest } });
+});
+
 describe("two clients that pull the same image", () => {
   test("share one download, which one of them may leave", async () => {
     await using scratch = newScratch();
