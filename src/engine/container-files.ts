@@ -4,7 +4,7 @@ import { EngineError } from "../common/index.ts";
 import { isAlive } from "../kernel/index.ts";
 import { identityOf, type ContainerMount, type ContainerRecord } from "./container-record.ts";
 import type { PathStat } from "./contract.ts";
-import type { Core } from "./core.ts";
+import { publishContainerEvent, type Core } from "./core.ts";
 import type { LiveContainer } from "./live-container.ts";
 import { withMountedSnapshot } from "./mounted-snapshot.ts";
 
@@ -25,6 +25,7 @@ export async function readContainerArchive(
   path: string,
 ): Promise<{ stat: PathStat; tar: AsyncIterable<Uint8Array> }> {
   const stat = await statContainerPath(core, container, path);
+  publishContainerEvent(core, container.record, { action: "archive-path" });
   return {
     stat,
     tar: streamWhile(
@@ -41,6 +42,7 @@ export function exportContainer(core: Core, container: LiveContainer): AsyncIter
     if (isMounted(container)) await work({ root: core.snapshots.mergedDirectory(container.record.id), path });
     else await withMountedSnapshot(core, container.record.id, (root) => work({ root, path }));
   };
+  publishContainerEvent(core, container.record, { action: "export" });
   return streamWhile(mounted, (located) => packTree(located.root, "/", { name: "" }));
 }
 
@@ -58,6 +60,7 @@ export async function writeContainerArchive(
     // `copyUidGid` is about owners that the client packed: they are kept as they are in the tar either way, as dockerd does for root.
     await extractTree(tar, located.root, located.path, { noOverwriteDirNonDir });
   });
+  publishContainerEvent(core, container.record, { action: "extract-to-dir" });
 }
 
 const goDirectoryBit = 0x8000_0000;

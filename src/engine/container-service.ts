@@ -28,6 +28,7 @@ import { monitorOf } from "./foreign-monitor.ts";
 import { requireKnownFilters } from "./known-filters.ts";
 import type { ExitResult, LiveContainer } from "./live-container.ts";
 import { processTable } from "./process-table.ts";
+import { publishPrune } from "./prune-event.ts";
 import { shownImageName } from "./shown-image-name.ts";
 import { statsStream } from "./stats-stream.ts";
 
@@ -158,6 +159,7 @@ export class Containers implements ContainerService {
       await this.remove(record.id, { force: false, volumes: false });
       deleted.push(record.id);
     }
+    publishPrune(this.core, "container", spaceReclaimed);
     return { deleted, spaceReclaimed };
   }
 

@@ -21,6 +21,7 @@ import { EngineImages } from "./image-service.ts";
 import { imageUsers } from "./image-users.ts";
 import { requireKnownFilters } from "./known-filters.ts";
 import { EngineNetworks } from "./network-queries.ts";
+import { publishPrune } from "./prune-event.ts";
 import { recover, restartAfterRecovery } from "./recovery.ts";
 import { EngineRegistries } from "./registry-service.ts";
 import { StepExecutor } from "./step-executor.ts";
@@ -121,6 +122,7 @@ function compose(core: Core, parts: { database: Disposable; execs: Execs; health
         usedBy: imageUsers(core),
         among: (id) => built.has(id),
       });
+      publishPrune(core, "builder", spaceReclaimed);
       return { deleted: deleted.flatMap((item) => ("Deleted" in item ? [item.Deleted] : [])), spaceReclaimed };
     },
     async [Symbol.asyncDispose]() {

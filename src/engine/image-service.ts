@@ -1,13 +1,19 @@
 import {
+  familiarString,
+  parseReference,
+  withDefaultTag,
   type ImageHistoryItem,
   type ImageInspect,
   type ImageSummary,
   type Panorama,
   type ProgressMessage,
 } from "../spec/index.ts";
+import type { ImageRecord } from "../image/index.ts";
 import type { Filters, ImageService } from "./contract.ts";
 import { findImage } from "./container-creation.ts";
 import type { Core } from "./core.ts";
+import { imageUsers } from "./image-users.ts";
+import { publishPrune } from "./prune-event.ts";
 
 type Deleted = { Untagged: string } | { Deleted: string };
 
@@ -16,7 +22,7 @@ export class EngineImages implements ImageService {
   constructor(private readonly core: Core) {}
 
   async list(options: Parameters<ImageService["list"]>[0]): Promise<ImageSummary[]> {
-    return this.core.images.summaries({ ...options, usedBy: (id) => this.#users(id) });
+    return this.core.images.summaries({ ...options, usedBy: imageUsers(this.core) });
   }
 
   async inspect(reference: string): Promise<ImageInspect> {
@@ -43,16 +49,13 @@ export class EngineImages implements ImageService {
 
   async tag(source: string, target: { repository: string; tag: string }): Promise<void> {
     await this.core.images.tag(source, target);
-    this.#publish("tag", this.core.images.get(source).id, `${target.repository}:${target.tag}`);
+    this.#publishTag(this.core.images.get(source).id, `${target.repository}:${target.tag}`);
   }
 
   async remove(reference: string, options: { force: boolean; noPrune: boolean }): Promise<Deleted[]> {
-    const { id } = this.core.images.get(reference);
-    const removed = await this.core.images.remove(reference, { ...options, usedBy: (imageId) => this.#users(imageId) });
-    for (const item of removed) {
-      if ("Untagged" in item) this.#publish("untag", id, item.Untagged);
-      else this.#publish("delete", item.Deleted, item.Deleted);
-    }
+    const before = this.core.images.list();
+    const removed = await this.core.images.remove(reference, { ...options, usedBy: imageUsers(this.core) });
+    this.#publishRemoval(removed, before);
     return removed;
   }
 
@@ -61,19 +64,25 @@ export class EngineImages implements ImageService {
     options: Parameters<ImageService["import"]>[1],
   ): AsyncGenerator<ProgressMessage> {
     yield* this.core.images.import(tar, options);
-    if (options.reference) this.#publish("import", this.core.images.get(options.reference).id, options.reference);
+    if (!options.reference) return;
+    const { id } = this.core.images.get(options.reference);
+    this.#publishTag(id, options.reference);
+    this.#publish("import", id);
   }
 
   async *load(archive: AsyncIterable<Uint8Array>, options: { quiet: boolean }): AsyncGenerator<ProgressMessage> {
     for await (const message of this.core.images.load(archive, options)) {
       yield message;
       const [, name] = /^Loaded image(?: ID)?: (\S+)/.exec(message.stream ?? "") ?? [];
-      if (name) this.#publish("load", this.core.images.get(name).id, name);
+      if (name) this.#publish("load", this.core.images.get(name).id);
     }
   }
 
-  save(references: readonly string[]): Promise<AsyncIterable<Uint8Array>> {
-    return this.core.images.save(references);
+  async save(references: readonly string[]): Promise<AsyncIterable<Uint8Array>> {
+    const archive = await this.core.images.save(references);
+    for (const id of new Set(references.flatMap((name) => this.core.images.find(name)?.id ?? [])))
+      this.#publish("save", id);
+    return archive;
   }
 
   fromHost(reference: string, programs: readonly string[]): AsyncIterable<ProgressMessage> {
@@ -81,17 +90,30 @@ export class EngineImages implements ImageService {
   }
 
   async prune(filters: Filters): Promise<{ deleted: Deleted[]; spaceReclaimed: number }> {
-    return this.core.images.prune(filters, { usedBy: (imageId) => this.#users(imageId) });
+    const before = this.core.images.list();
+    const pruned = await this.core.images.prune(filters, { usedBy: imageUsers(this.core) });
+    this.#publishRemoval(pruned.deleted, before);
+    publishPrune(this.core, "image", pruned.spaceReclaimed);
+    return pruned;
   }
 
-  #users(imageId: string): { id: string; running: boolean }[] {
-    return this.core.store
-      .all()
-      .filter((record) => record.imageId === imageId)
-      .map((record) => ({ id: record.id, running: record.state.phase === "running" }));
+  /** `before`: the images that there were. Removed layers are in the list too: nothing is told of them. */
+  #publishRemoval(removed: readonly Deleted[], before: readonly ImageRecord[]): void {
+    const named = (name: string): ImageRecord | undefined =>
+      before.find(({ repoTags, repoDigests }) => [...repoTags, ...repoDigests].includes(name));
+    for (const item of removed) {
+      if ("Untagged" in item) this.#publish("untag", named(item.Untagged)?.id ?? item.Untagged);
+      else if (before.some(({ id }) => id === item.Deleted)) this.#publish("delete", item.Deleted);
+    }
   }
 
-  #publish(action: string, id: string, name: string): void {
-    this.core.events.publish("image", action, { id, attributes: { name } });
+  #publishTag(id: string, name: string): void {
+    this.#publish("tag", id, familiarString(withDefaultTag(parseReference(name))));
+  }
+
+  /** But for a tag, docker names the image by its id. */
+  #publish(action: string, id: string, name = id): void {
+    const labels = this.core.images.find(id)?.config.config?.Labels ?? {};
+    this.core.events.publish("image", action, { id, attributes: { ...labels, name } });
   }
 }

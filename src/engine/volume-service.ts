@@ -8,6 +8,7 @@ import type { Volume } from "../spec/index.ts";
 import type { Filters, VolumeService } from "./contract.ts";
 import type { EventBus } from "./event-bus.ts";
 import { requireKnownFilters } from "./known-filters.ts";
+import { publishPrune } from "./prune-event.ts";
 
 interface VolumeRow {
   name: string;
@@ -125,6 +126,7 @@ export class LocalVolumes implements VolumeService {
       await this.remove(row.name, { force: true });
       deleted.push(row.name);
     }
+    publishPrune({ events: this.#events }, "volume", spaceReclaimed);
     return { deleted, spaceReclaimed };
   }
 

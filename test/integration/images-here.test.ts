@@ -214,3 +214,44 @@ describe("rmi and layers", () => {
     expect(own[1]?.[1]).toBe("8B");
   });
 });
+
+test("events tell of images, copies and prunes as dockerd does", async () => {
+  const since = (Date.now() / 1000).toFixed(3);
+  await createContainer(engine, ["true"], { name: "one" });
+  await engine.must("tag", "busybox", "events:v1");
+  await engine.must("rmi", "events:v1");
+  await engine.must("commit", "-c", "ENV E=1", "one");
+  const archive = join(engine.scratch.path, "saved.tar");
+  await engine.must("save", "-o", archive, "busybox");
+  await engine.must("load", "-q", "-i", archive);
+  await engine.must("cp", join(engine.scratch.path, "file"), "one:/file");
+  await engine.must("cp", "one:/file", join(engine.scratch.path, "back"));
+  await engine.must("export", "-o", join(engine.scratch.path, "exported.tar"), "one");
+  await engine.must("image", "prune", "-f");
+  await engine.must("container", "prune", "-f");
+  const until = (Date.now() / 1000 + 0.001).toFixed(3);
+  const { stdout } = await engine.docker(
+    ...["events", "--since", since, "--until", until],
+    ...["--format", "{{.Type}} {{.Action}} {{.Actor.Attributes.name}}{{.Actor.Attributes.reclaimed}}"],
+  );
+  const lines = stdout
+    .replaceAll(/sha256:[0-9a-f]{64}/g, "ID")
+    .replaceAll("<no value>", "")
+    .split("\n")
+    .filter(Boolean);
+  expect(lines).toEqual([
+    "container create one",
+    "image tag events:v1",
+    "image untag ID",
+    "container commit one",
+    "image save ID",
+    ...Array.from({ length: lines.filter((line) => line === "image load ID").length }, () => "image load ID"),
+    "container extract-to-dir one",
+    "container archive-path one",
+    "container export one",
+    "image delete ID",
+    "image prune 0",
+    "container destroy one",
+    expect.stringMatching(/^container prune \d+$/),
+  ]);
+});
