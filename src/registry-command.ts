@@ -26,6 +26,7 @@ Options:
       --tls-key string        Its key, PEM
       --no-delete             Refuse every deletion
       --immutable-tags        A tag never moves to another image
+      --metrics               Serve GET /metrics for Prometheus, to users only where there are users
       --quota string          Most that all blobs of one repository may have, such as 20g
       --max-blob-size string  Largest blob that is taken (default "64g")
       --max-uploads string    Uploads in progress at once (default "1000")
@@ -49,6 +50,7 @@ const optionTypes = {
   "tls-key": { type: "string" },
   "no-delete": { type: "boolean", default: false },
   "immutable-tags": { type: "boolean", default: false },
+  metrics: { type: "boolean", default: false },
   quota: { type: "string" },
   "max-blob-size": { type: "string", default: "64g" },
   "max-uploads": { type: "string", default: "1000" },
@@ -139,6 +141,7 @@ function toServerOptions(values: Values): RegistryServerOptions {
     ...readTls(values),
     ...readStorage(values),
     keepEverything: values["no-delete"] ?? false,
+    metrics: values.metrics ?? false,
     immutableTags: values["immutable-tags"] ?? false,
     collectEveryMs: readNumber(values, "collect-every") * 60_000,
     limits: {

@@ -50,6 +50,12 @@ export class Gate {
     return (repository) => this.services.policy.isAllowed(caller.user, repository, "pull");
   }
 
+  /** For what is of the registry itself: a token for nobody in particular, which anyone can have, is not enough. */
+  async requireLogin(request: Request): Promise<void> {
+    const { user } = await this.#identify(request, []);
+    if (user === undefined) throw this.#challenge(request, [], undefined);
+  }
+
   /** Whether the caller may do it; never throws. */
   async may(request: Request, need: Need): Promise<boolean> {
     try {

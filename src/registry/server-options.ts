@@ -47,6 +47,8 @@ export interface RegistryServerOptions {
   readonly keepEverything?: boolean;
   /** A tag that is there never moves to another manifest: pushing over it is DENIED. It can be deleted by who may delete. */
   readonly immutableTags?: boolean;
+  /** Serves GET /metrics for Prometheus; where there are users, to users only. */
+  readonly metrics?: boolean;
   /** How often what nobody needs is collected; 0: only when asked by `collect`. Default ten minutes. */
   readonly collectEveryMs?: number;
   readonly limits?: Partial<RegistryLimits>;

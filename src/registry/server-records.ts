@@ -252,6 +252,12 @@ export class RegistryRecords implements Disposable {
     return this.#all("SELECT digest, size FROM blobs ORDER BY digest");
   }
 
+  totals(): { blobs: number; blobBytes: number; manifests: number; tags: number; uploads: number } {
+    const sql = `SELECT (SELECT count(*) FROM blobs) AS blobs, (SELECT coalesce(sum(size), 0) FROM blobs) AS blobBytes,
+      (SELECT count(*) FROM manifests) AS manifests, (SELECT count(*) FROM tags) AS tags, (SELECT count(*) FROM uploads) AS uploads`;
+    return this.#one(sql) ?? { blobs: 0, blobBytes: 0, manifests: 0, tags: 0, uploads: 0 };
+  }
+
   #one<T>(sql: string, ...values: SQLQueryBindings[]): T | undefined {
     return this.#db.query<T, SQLQueryBindings[]>(sql).get(...values) ?? undefined;
   }

@@ -4,6 +4,7 @@ import type { Gate, Need } from "./server-gate.ts";
 import { isRepositoryName } from "./server-grammar.ts";
 import { listReferrers, listRepositories, listTags } from "./server-listings.ts";
 import { deleteManifest, pushManifest, serveManifest } from "./server-manifests.ts";
+import type { RegistryMetrics } from "./server-metrics.ts";
 import type { RegistryLimits } from "./server-options.ts";
 import type { RegistryRecords } from "./server-records.ts";
 import type { Turns } from "./server-turns.ts";
@@ -21,6 +22,8 @@ export interface RegistryServices {
   readonly gate: Gate | undefined;
   readonly keepsEverything: boolean;
   readonly immutableTags: boolean;
+  /** Undefined: nothing is counted, and there is no /metrics. */
+  readonly metrics: RegistryMetrics | undefined;
 }
 
 interface Call {
@@ -60,6 +63,7 @@ const endpoints: readonly Endpoint[] = [
 export async function route(request: Request, services: RegistryServices, unhurried: () => void): Promise<Response> {
   const { pathname, searchParams: query } = new URL(request.url);
   if (pathname === "/token" && services.gate) return services.gate.giveToken(request);
+  if (pathname === "/metrics" && services.metrics) return metrics(request, services, services.metrics);
   if (pathname === "/v2" || pathname === "/v2/") return base(request, services);
   if (pathname === "/v2/_catalog") return catalog(request, services, query);
   for (const { pattern, methods } of endpoints) {
@@ -81,6 +85,12 @@ async function base(request: Request, { gate }: RegistryServices): Promise<Respo
   if (!["GET", "HEAD"].includes(request.method)) throw unknownMethod(request, ["GET", "HEAD"]);
   await gate?.requireUser(request);
   return Response.json({});
+}
+
+async function metrics(request: Request, { gate }: RegistryServices, counted: RegistryMetrics): Promise<Response> {
+  if (request.method !== "GET") throw unknownMethod(request, ["GET"]);
+  await gate?.requireLogin(request);
+  return new Response(counted.toText(), { headers: { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" } });
 }
 
 async function catalog(request: Request, services: RegistryServices, query: URLSearchParams): Promise<Response> {

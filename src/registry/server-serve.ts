@@ -5,6 +5,7 @@ import { holdLock } from "../kernel/index.ts";
 import { collectGarbage, sweepStorage, type CollectionReport } from "./server-collection.ts";
 import { RegistryFailure } from "./server-failure.ts";
 import { Gate } from "./server-gate.ts";
+import { RegistryMetrics } from "./server-metrics.ts";
 import { defaultRegistryLimits, type RegistryLimits, type RegistryServerOptions } from "./server-options.ts";
 import { RegistryRecords } from "./server-records.ts";
 import { route, type RegistryServices } from "./server-route.ts";
@@ -86,6 +87,7 @@ function openServices(
     gate,
     keepsEverything: options.keepEverything ?? false,
     immutableTags: options.immutableTags ?? false,
+    metrics: options.metrics ? new RegistryMetrics(records) : undefined,
   };
 }
 
@@ -117,7 +119,10 @@ function listen(
       // The limits are ours, and bodies are streams: Bun's own limit would refuse whole layers.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       fetch: async (request, server) => {
+        const startedAt = performance.now();
         const response = await answer(request, services, { log, unhurried: () => server.timeout(request, 0) });
+        const durationMs = performance.now() - startedAt;
+        services.metrics?.count({ method: request.method, status: response.status, durationMs });
         response.headers.set("Docker-Distribution-Api-Version", "registry/2.0");
         return response;
       },

@@ -167,7 +167,7 @@ test("a user who is added may come in at once; what is no bcrypt hash is refused
 
 test("where anyone may pull, clients are still told of logins, and a token for nobody pulls and does not push", async () => {
   const access = new FileAccess({ htpasswdPath: users, anonymousPull: true });
-  await using other = await serveRegistry({ root: join(scratch.path, "root3"), access });
+  await using other = await serveRegistry({ root: join(scratch.path, "root3"), access, metrics: true });
   const login = { Authorization: `Basic ${btoa("ann:ann-secret")}` };
   await sendImage(
     (path, options = {}) =>
@@ -184,6 +184,8 @@ test("where anyone may pull, clients are still told of logins, and a token for n
   const headers = { Authorization: `Bearer ${token}` };
   expect((await fetch(`${other.url}/v2/`, { headers })).status).toBe(200);
   expect((await fetch(`${other.url}/v2/a/manifests/v1`, { headers })).status).toBe(200);
+  expect((await fetch(`${other.url}/metrics`, { headers })).status).toBe(401);
+  expect((await fetch(`${other.url}/metrics`, { headers: login })).status).toBe(200);
   expect((await fetch(`${other.url}/v2/a/manifests/v1`)).status).toBe(200);
   expect((await fetch(`${other.url}/v2/a/blobs/uploads/`, { method: "POST", headers })).status).toBe(401);
 });

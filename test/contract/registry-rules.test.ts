@@ -82,3 +82,29 @@ test("verify finds a blob with another byte, one that is gone, and what its mani
     `vitrine registry: No registry is in "${join(scratch.path, "no")}"\n`,
   ]);
 });
+
+test("metrics count requests by method and status, and what is kept; without the option there are none", async () => {
+  await using scratch = newScratch();
+  await using registry = await serveRegistry({ root: join(scratch.path, "a"), metrics: true });
+  const image = smallImage("metrics");
+  await pushImage(registry.url, "a", { image, tag: "v1" });
+  await fetch(`${registry.url}/v2/a/manifests/nope`);
+  await fetch(`${registry.url}/v2/`, { method: "PROPFIND" });
+  const text = await (await fetch(`${registry.url}/metrics`)).text();
+  const bytes = [...image.blobs.values()].reduce((sum, blob) => sum + blob.length, 0);
+  for (const line of [
+    'vitrine_registry_requests_total{method="POST",status="202"} 2',
+    'vitrine_registry_requests_total{method="PUT",status="201"} 3',
+    'vitrine_registry_requests_total{method="GET",status="404"} 1',
+    'vitrine_registry_requests_total{method="other",status="405"} 1',
+    'vitrine_registry_request_duration_seconds_count{method="PUT"} 3',
+    "vitrine_registry_blobs 2",
+    `vitrine_registry_blob_bytes ${bytes}`,
+    "vitrine_registry_tags 1",
+    "vitrine_registry_uploads 0",
+  ]) {
+    expect(text.split("\n")).toContain(line);
+  }
+  await using without = await serveRegistry({ root: join(scratch.path, "b") });
+  expect((await fetch(`${without.url}/metrics`)).status).toBe(404);
+});
