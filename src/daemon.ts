@@ -130,6 +130,13 @@ function besideExecutable(name: string): string {
   return path;
 }
 
+/** Registries of this machine are never asked for by a proxy of HTTP_PROXY, which means another machine. Go's programs hold it so. */
+function exemptLoopback(): void {
+  const given = process.env.NO_PROXY ?? process.env.no_proxy ?? "";
+  const exempt = [given, "localhost", "127.0.0.1", "::1"].filter((part) => part !== "").join(",");
+  Object.assign(process.env, { NO_PROXY: exempt, no_proxy: exempt });
+}
+
 async function serve({ engine: options, socketPath }: DaemonOptions): Promise<void> {
   if (process.getuid?.() !== 0) {
     throw new EngineError("permissionDenied", "The engine makes namespaces, mounts and networks: run it as root");
@@ -141,6 +148,7 @@ async function serve({ engine: options, socketPath }: DaemonOptions): Promise<vo
       `Another engine works on "${options.paths.root}": stop it, or give this one another --root`,
     );
   }
+  exemptLoopback();
   const engine = await createEngine(options);
   const server = await createServer({
     engine,

@@ -201,3 +201,28 @@ test("a client that leaves while nothing moves ends the pull, and nothing stays"
   gate.resolve();
   expect(await other.must("images", "-aq")).toBe("");
 }, 30_000);
+
+test("a proxy of the daemon's environment is asked for other machines' registries, and not for this one's", async () => {
+  const proxied: string[] = [];
+  await using registry = await RegistryFixture.start();
+  using proxy = Bun.serve({
+    port: 0,
+    fetch(request) {
+      proxied.push(request.url);
+      return Response.json({ errors: [{ code: "MANIFEST_UNKNOWN", message: "by proxy" }] }, { status: 404 });
+    },
+  });
+  const other = `registry.example:${registry.host.split(":")[1]}`;
+  const before = process.env["HTTP_PROXY"];
+  process.env["HTTP_PROXY"] = `http://127.0.0.1:${proxy.port}`;
+  const starting = startTestEngine(["--insecure-registry", other]);
+  if (before === undefined) delete process.env["HTTP_PROXY"];
+  else process.env["HTTP_PROXY"] = before;
+  await using behind = await starting;
+  expect((await behind.vitrine("pull", `${registry.host}/app:v1`)).stderr).toContain(
+    "manifest unknown: manifest unknown",
+  );
+  expect(proxied).toEqual([]);
+  expect((await behind.vitrine("pull", `${other}/app:v1`)).stderr).toContain("by proxy");
+  expect(proxied).toEqual([`http://${other}/v2/app/manifests/v1`]);
+}, 30_000);
