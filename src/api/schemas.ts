@@ -1,5 +1,11 @@
 import * as v from "valibot";
-import type { ContainerConfig, ContainerCreateRequest, ExecCreateRequest, Resources, RestartPolicy } from "../spec/index.ts";
+import type {
+  ContainerConfig,
+  ContainerCreateRequest,
+  ExecCreateRequest,
+  Resources,
+  RestartPolicy,
+} from "../spec/index.ts";
 
 // Shapes of request bodies. Unknown keys pass, as they do in Docker; a known key of the wrong type does not.
 const text = v.optional(v.string());

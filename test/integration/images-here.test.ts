@@ -230,10 +230,8 @@ test("events tell of images, copies and prunes as dockerd does", async () => {
   await engine.must("image", "prune", "-f");
   await engine.must("container", "prune", "-f");
   const until = (Date.now() / 1000 + 0.001).toFixed(3);
-  const { stdout } = await engine.docker(
-    ...["events", "--since", since, "--until", until],
-    ...["--format", "{{.Type}} {{.Action}} {{.Actor.Attributes.name}}{{.Actor.Attributes.reclaimed}}"],
-  );
+  const format = "{{.Type}} {{.Action}} {{.Actor.Attributes.name}}{{.Actor.Attributes.reclaimed}}";
+  const { stdout } = await engine.docker("events", "--since", since, "--until", until, "--format", format);
   const lines = stdout
     .replaceAll(/sha256:[0-9a-f]{64}/g, "ID")
     .replaceAll("<no value>", "")
