@@ -160,7 +160,7 @@ export class RepositoryClient {
       signal: this.#options.signal,
     });
     await sent.body?.cancel();
-    const end = new URL(sent.headers.get("location") ?? upload, upload);
+    const end = new URL(await this.#absolute(sent.headers.get("location") ?? upload));
     end.searchParams.set("digest", descriptor.digest);
     const ended = await this.#transport.send({
       method: "PUT",
@@ -211,8 +211,12 @@ export class RepositoryClient {
     }
   }
 
+  /** Where an upload goes on. Registries behind a proxy that ends TLS name themselves by plain HTTP: nothing is sent so. */
   async #absolute(location: string): Promise<string> {
-    return new URL(location, await this.#transport.base()).toString();
+    const base = await this.#transport.base();
+    const url = new URL(location, base);
+    if (base.protocol === "https:" && url.protocol === "http:") url.protocol = "https:";
+    return url.toString();
   }
 
   #path(rest: string): string {
