@@ -32,21 +32,21 @@ describe.each(["vitrine", "docker"] as const)(
     }, 60_000);
 
     // A chapter cleans up behind itself, and one that failed in its middle did not come to that.
-  afterEach(async () => {
-    const containers = (await (await engine.api("GET", "/containers/json?all=1")).json()) as { Id: string }[];
-    for (const { Id } of containers) await engine.api("DELETE", `/containers/${Id}?force=1&v=1`);
-    await engine.api("DELETE", "/volumes/data");
-    await engine.api("DELETE", "/images/helloworld");
-  });
+    afterEach(async () => {
+      const containers = (await (await engine.api("GET", "/containers/json?all=1")).json()) as { Id: string }[];
+      for (const { Id } of containers) await engine.api("DELETE", `/containers/${Id}?force=1&v=1`);
+      await engine.api("DELETE", "/volumes/data");
+      await engine.api("DELETE", "/images/helloworld");
+    });
 
-  test.each(chapters)(
+    test.each(chapters)(
       "%s",
       async (chapter) => {
         await using shell = new ChapterShell({ cwd: projectRoot, environment: client.environment });
         for (const exchange of readChapter(join(folder, chapter))) {
           if (exchange.cgroups && exchange.cgroups !== cgroupMark()) continue;
           const text = localise(exchange.command, client);
-        const command = exchange.vitrineOnly ? client.asOurs(text) : text;
+          const command = exchange.vitrineOnly ? client.asOurs(text) : text;
           const { output } = await shell.run(command);
           const expected = exchange.expected.map((line) => localise(line, client));
           if (!matchesOutput(expected, output)) {
