@@ -237,7 +237,8 @@ test("events tell of images, copies and prunes as dockerd does", async () => {
     .replaceAll("<no value>", "")
     .split("\n")
     .filter(Boolean);
-  expect(lines).toEqual([
+  // What the test before did may fall into the same millisecond.
+  expect(lines.slice(lines.indexOf("container create one"))).toEqual([
     "container create one",
     "image tag events:v1",
     "image untag ID",

@@ -224,7 +224,11 @@ describe("a taken port", () => {
     const taken = [{ HostPort: "" }, { HostPort: String(listener.port) }];
     await expect(network.attach({ portBindings: { "80/tcp": taken } })).rejects.toThrow("port is already allocated");
     listener.stop(true);
-    expect(run("ip", "-br", "link")).toBe(links);
+    // Links of the tests before this one may still be on their way out.
+    const more = run("ip", "-br", "link")
+      .split("\n")
+      .filter((line) => !links.includes(line));
+    expect(more).toEqual([]);
   });
 
   test("in a range is passed over", async () => {
