@@ -13,6 +13,8 @@ const privileged = `mount umount2 pivot_root chroot move_mount open_tree mount_s
 const ownAffairs =
   /^(prctl\(PR_SET_PDEATHSIG|prctl\(PR_SET_DUMPABLE|prctl\(PR_CAPBSET_READ|prctl\(PR_GET_|prlimit64\(\d+, \w+, NULL|keyctl\(KEYCTL_DESCRIBE)/;
 
+const patienceMs = 25_000;
+
 export interface Strace extends AsyncDisposable {
   /** Stops looking; then each process's privileged calls as strace printed them, in order. */
   calls(): Promise<ReadonlyMap<number, readonly string[]>>;
@@ -28,11 +30,15 @@ export async function straceOf(pid: number): Promise<Strace> {
   });
   await waitFor("strace to be attached", () => {
     if (strace.exitCode !== null) throw new Error(`strace ended with ${strace.exitCode}`);
-    return /^TracerPid:\t[1-9]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+    // A thread that is not attached yet may start a process that nobody then wakes.
+    return readdirSync(`/proc/${pid}/task`).every((thread) => isTraced(`/proc/${pid}/task/${thread}/status`));
   });
+  // Whoever is stopped for a strace that hangs goes on when it is killed: the test then fails, and leaves nothing behind.
+  const patience = setTimeout(() => strace.kill("SIGKILL"), patienceMs);
   const stop = async (): Promise<void> => {
     strace.kill("SIGINT");
     await strace.exited;
+    clearTimeout(patience);
   };
   return {
     async calls() {
@@ -44,6 +50,15 @@ export async function straceOf(pid: number): Promise<Strace> {
       await folder[Symbol.asyncDispose]();
     },
   };
+}
+
+function isTraced(status: string): boolean {
+  try {
+    return /^TracerPid:\t[1-9]/m.test(readFileSync(status, "utf8"));
+  } catch {
+    // A thread that has ended meanwhile.
+    return true;
+  }
 }
 
 function callsIn(file: string): string[] {
