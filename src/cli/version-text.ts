@@ -1,5 +1,4 @@
-/** The client's version: package.json's, which a test compares. */
-export const vitrineVersion = "0.1.0";
+import { vitrineVersion } from "../common/index.ts";
 
 /** What `vitrine --version` prints. */
 export function versionLine(): string {

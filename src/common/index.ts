@@ -3,4 +3,5 @@ export { EngineError, toEngineError, type ErrorCode, type ErrorDetails } from ".
 export { formatGoDuration, goDurationProblem, parseGoDuration } from "./go-duration.ts";
 export { newId, shortId } from "./ids.ts";
 export { Paths, defaultRoot, defaultRunRoot } from "./paths.ts";
+export { vitrineVersion } from "./version.ts";
 export { formatBinarySize, formatDuration, formatSize, parseSize } from "./units.ts";

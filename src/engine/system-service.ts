@@ -1,14 +1,13 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, hostname, release, totalmem } from "node:os";
 import { join } from "node:path";
+import { vitrineVersion } from "../common/index.ts";
 import type { EventMessage } from "../spec/index.ts";
 import { mountPoints, statusOf, summaryView } from "./container-views.ts";
 import type { Filters, SystemService } from "./contract.ts";
 import type { Core } from "./core.ts";
 import { imageUsers } from "./image-users.ts";
 import { shownImageName } from "./shown-image-name.ts";
-
-export const engineVersion = "0.1.0";
 
 const machineNames: Readonly<Record<string, string>> = { x64: "x86_64", arm64: "aarch64" };
 const goArchitectures: Readonly<Record<string, string>> = { x64: "amd64", arm64: "arm64" };
@@ -62,7 +61,7 @@ export class EngineSystem implements SystemService {
 
   #engineFacts(): Record<string, unknown> {
     const { core } = this;
-    const ours = { ID: engineVersion, Expected: engineVersion };
+    const ours = { ID: vitrineVersion, Expected: vitrineVersion };
     const runtime = { path: core.options.helperPath };
     return {
       ID: engineId(join(core.paths.root, "engine-id")),
@@ -85,7 +84,7 @@ export class EngineSystem implements SystemService {
       DockerRootDir: core.paths.root,
       Labels: core.options.labels,
       ExperimentalBuild: false,
-      ServerVersion: engineVersion,
+      ServerVersion: vitrineVersion,
       Runtimes: { vitrine: runtime, runc: runtime },
       DefaultRuntime: "vitrine",
       Swarm: {
@@ -118,7 +117,7 @@ export class EngineSystem implements SystemService {
 
   async version(): Promise<Record<string, unknown>> {
     const architecture = goArchitectures[process.arch] ?? process.arch;
-    const common = { Version: engineVersion, Os: "linux", Arch: architecture, KernelVersion: release() };
+    const common = { Version: vitrineVersion, Os: "linux", Arch: architecture, KernelVersion: release() };
     return {
       Platform: { Name: "Vitrine" },
       ...common,
@@ -128,10 +127,10 @@ export class EngineSystem implements SystemService {
       Components: [
         {
           Name: "Engine",
-          Version: engineVersion,
+          Version: vitrineVersion,
           Details: { Os: "linux", Arch: architecture, KernelVersion: release(), Runtime: `Bun ${Bun.version}` },
         },
-        { Name: "vitrine-helper", Version: engineVersion, Details: {} },
+        { Name: "vitrine-helper", Version: vitrineVersion, Details: {} },
       ],
     };
   }

@@ -6,7 +6,7 @@ import { displayPorts, ellipsis } from "../../src/cli/display.ts";
 import { eventLine } from "../../src/cli/commands/events.ts";
 import { alignColumns } from "../../src/cli/tabwriter.ts";
 import { toTimestamp } from "../../src/cli/timestamps.ts";
-import { vitrineVersion } from "../../src/cli/version-text.ts";
+import { vitrineVersion } from "../../src/common/index.ts";
 import { type RecordingEngine, recordingEngine } from "../support/recording-engine.ts";
 
 const hour = 3600;

@@ -1,8 +1,7 @@
-import { formatBinarySize } from "../../common/index.ts";
+import { formatBinarySize, vitrineVersion } from "../../common/index.ts";
 import type { Command, Invocation } from "../command.ts";
 import { objectFormatFlag } from "../common-flags.ts";
 import { print, printError } from "../output.ts";
-import { vitrineVersion } from "../version-text.ts";
 
 export const command: Command = {
   usage: "info [OPTIONS]",

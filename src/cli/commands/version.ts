@@ -2,7 +2,7 @@ import type { ApiClient } from "../../api/client/index.ts";
 import type { Command, Invocation } from "../command.ts";
 import { objectFormatFlag } from "../common-flags.ts";
 import { print, printError } from "../output.ts";
-import { vitrineVersion } from "../version-text.ts";
+import { vitrineVersion } from "../../common/index.ts";
 
 export const command: Command = {
   usage: "version [OPTIONS]",
