@@ -2,7 +2,7 @@ import { EngineError, newId, toEngineError } from "../common/index.ts";
 import { bootId, signalProcess } from "../kernel/index.ts";
 import { compileExecPlan, type ExecSession } from "../runtime/index.ts";
 import type { ExecCreateRequest, ExecInspect, Plan, ProcessSpec } from "../spec/index.ts";
-import { containerSpec, environmentOf, processOf } from "./container-spec.ts";
+import { containerSpec, environmentOf } from "./container-spec.ts";
 import type { ExecService, OutputChunk, StdioSession } from "./contract.ts";
 import { cgroupPathOf, publishContainerEvent, type Core } from "./core.ts";
 import { monitorOf } from "./foreign-monitor.ts";
@@ -119,7 +119,8 @@ export class Execs implements ExecService {
     const process = this.#process(exec, options.consoleSize);
     const spec = containerSpec(core, record, {
       namespace: record.host.NetworkMode === "host" ? { kind: "host" } : undefined,
-      process: processOf(core, record),
+      // Only what holds for every process of the container is taken from this spec.
+      process,
     });
     const attachesInput = (request.AttachStdin ?? false) && !options.detach;
     const settings = {
