@@ -17,7 +17,7 @@ import type { StepEvent } from "./step-events.ts";
 import { StepWorker } from "./step-worker.ts";
 
 /** Options of one build. `context` is a tar, perhaps compressed, with the Dockerfile in it. */
-export interface BuildRequest {
+export interface ClassicBuildRequest {
   readonly context: AsyncIterable<Uint8Array>;
   /** Path inside the context. */
   readonly dockerfile: string;
@@ -46,7 +46,7 @@ export interface BuildServices {
  * the first message; and for a step that fails, after what it printed: a failed RUN has its exit code in `data.exitCode`.
  * Images of steps before a failure stay, as cache; snapshots, mounts and the unpacked context are gone in any case.
  */
-export async function* build(request: BuildRequest, services: BuildServices): AsyncGenerator<ProgressMessage> {
+export async function* build(request: ClassicBuildRequest, services: BuildServices): AsyncGenerator<ProgressMessage> {
   if (!request.quiet) return yield* buildAloud(request, services);
   const kept: ProgressMessage[] = [];
   let imageId = "";
@@ -63,7 +63,7 @@ export async function* build(request: BuildRequest, services: BuildServices): As
   yield { stream: `${imageId}\n` };
 }
 
-async function* buildAloud(request: BuildRequest, services: BuildServices): AsyncGenerator<ProgressMessage> {
+async function* buildAloud(request: ClassicBuildRequest, services: BuildServices): AsyncGenerator<ProgressMessage> {
   const { images, snapshots, executor, db, paths } = services;
   const tags = parseTags(request.tags);
   try {
@@ -133,7 +133,7 @@ function* rendered(output: ClassicOutput, event: StepEvent): Generator<ProgressM
   if (message) yield message;
 }
 
-function* warnOfUnused(request: BuildRequest, graph: BuildGraph): Generator<ProgressMessage> {
+function* warnOfUnused(request: ClassicBuildRequest, graph: BuildGraph): Generator<ProgressMessage> {
   const named = new Set(graph.steps.flatMap((step) => declaredNames(step.instruction)));
   const unused = Object.keys(request.arguments)
     .filter((name) => !named.has(name) && !graph.arguments.isDeclaredMeta(name) && !BuildArguments.isPredefined(name))

@@ -1,5 +1,28 @@
-export { build, type BuildRequest, type BuildServices } from "./build.ts";
+export { build, type BuildServices, type ClassicBuildRequest } from "./build.ts";
 export { BuildCache } from "./build-cache.ts";
+export type {
+  BuildLimits,
+  BuildRequest,
+  BuildResult,
+  Entitlement,
+  FrontendOptions,
+  ProvenanceFacts,
+  StageResult,
+  StepReason,
+} from "./build-request.ts";
 export type { Executor, ExecutorStep } from "./executor.ts";
+export { defaultFrontendOptions, epochOf, frontendOptions } from "./frontend-options.ts";
+export type { ExecMount, FileAction, GraphNode, Operation, OperationId } from "./operation.ts";
 export { parseDockerfile, type Dockerfile, type Stage } from "./parse-dockerfile.ts";
+export type {
+  BuildEvent,
+  BuildStatus,
+  PlannedStep,
+  StepDone,
+  Vertex as BuildVertex,
+  VertexLog,
+  VertexStatus,
+  VertexWarning,
+} from "./progress.ts";
+export type { BuildSession, FilesOptions, LocalTree, SshSocket } from "./session.ts";
 export { expandWord, expandWords } from "./shell-words.ts";

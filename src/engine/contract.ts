@@ -1,5 +1,5 @@
 // What the engine offers to its edges (api/, lens/): the service decides, the edge decodes and encodes.
-import type { BuildRequest } from "../build/index.ts";
+import type { ClassicBuildRequest } from "../build/index.ts";
 import type {
   ContainerConfig,
   ContainerCreateRequest,
@@ -23,7 +23,7 @@ import type {
 } from "../spec/index.ts";
 
 /** Options of `POST /build`, decoded. */
-export type { BuildRequest };
+export type { ClassicBuildRequest };
 
 /** Filters of list calls: name → values, as the API's `filters` after decoding both of its JSON forms. */
 export type Filters = ReadonlyMap<string, readonly string[]>;
@@ -260,7 +260,7 @@ export interface Engine extends AsyncDisposable {
   readonly volumes: VolumeService;
   readonly networks: NetworkQueries;
   readonly system: SystemService;
-  build(request: BuildRequest): AsyncIterable<ProgressMessage>;
+  build(request: ClassicBuildRequest): AsyncIterable<ProgressMessage>;
   /** Makes an image of a container; answers its id. */
   commit(idOrName: string, options: CommitOptions): Promise<string>;
   /** Images that a build made, which have no name and that nothing stands on. Filter: `until`. */

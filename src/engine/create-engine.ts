@@ -10,7 +10,7 @@ import { commitContainer, thawInterruptedCommits } from "./container-commit.ts";
 import { usersOfVolume } from "./container-removal.ts";
 import { Containers } from "./container-service.ts";
 import { ContainerStore } from "./container-store.ts";
-import type { BuildRequest, Engine } from "./contract.ts";
+import type { ClassicBuildRequest, Engine } from "./contract.ts";
 import { LiveContainers, type Core, type EngineOptions } from "./core.ts";
 import { openDatabase } from "./database.ts";
 import { EventBus } from "./event-bus.ts";
@@ -105,7 +105,7 @@ function compose(core: Core, parts: { database: Disposable; execs: Execs; health
     volumes: core.volumes,
     networks: new EngineNetworks(core),
     system: new EngineSystem(core),
-    build: (request: BuildRequest) =>
+    build: (request: ClassicBuildRequest) =>
       build(request, {
         images: core.images,
         snapshots: core.snapshots,

@@ -1,7 +1,7 @@
 import { Database } from "bun:sqlite";
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { build, type BuildRequest, type Executor, type ExecutorStep } from "../../src/build/index.ts";
+import { build, type ClassicBuildRequest, type Executor, type ExecutorStep } from "../../src/build/index.ts";
 import { EngineError, Paths } from "../../src/common/index.ts";
 import { ContentStore } from "../../src/content/index.ts";
 import { ImageStore, type ImageRecord } from "../../src/image/index.ts";
@@ -60,16 +60,16 @@ export class TestBuilder implements Disposable {
     for await (const _ of this.images.import(once(await tarOf(files)), options));
   }
 
-  build(files: readonly TestFile[], options: Partial<BuildRequest> = {}): AsyncGenerator<ProgressMessage> {
+  build(files: readonly TestFile[], options: Partial<ClassicBuildRequest> = {}): AsyncGenerator<ProgressMessage> {
     return this.buildContext(contextOf(files), options);
   }
 
   buildContext(
     context: AsyncIterable<Uint8Array>,
-    options: Partial<BuildRequest> = {},
+    options: Partial<ClassicBuildRequest> = {},
   ): AsyncGenerator<ProgressMessage> {
     const { images, snapshots, executor, paths } = this;
-    const request: BuildRequest = {
+    const request: ClassicBuildRequest = {
       context,
       dockerfile: "Dockerfile",
       tags: [],
@@ -87,7 +87,7 @@ export class TestBuilder implements Disposable {
   /** Builds to the end: everything printed as one text, and the image. */
   async run(
     files: readonly TestFile[],
-    options: Partial<BuildRequest> = {},
+    options: Partial<ClassicBuildRequest> = {},
   ): Promise<{ text: string; image: ImageRecord }> {
     let text = "";
     let id = "";
@@ -101,7 +101,7 @@ export class TestBuilder implements Disposable {
   /** The error that a build ends with, and what it printed before. */
   async fail(
     files: readonly TestFile[],
-    options: Partial<BuildRequest> = {},
+    options: Partial<ClassicBuildRequest> = {},
   ): Promise<{ text: string; error: EngineError }> {
     let text = "";
     try {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { packEntries, tarHeader } from "../../../src/archive/index.ts";
-import type { BuildRequest } from "../../../src/build/index.ts";
+import type { ClassicBuildRequest } from "../../../src/build/index.ts";
 import { TestBuilder } from "../../support/build-fixture.ts";
 import { once } from "../../support/image-fixture.ts";
 import { newScratch } from "../../support/scratch.ts";
@@ -41,7 +41,7 @@ function contextOf(files: readonly File[]): AsyncIterable<Uint8Array> {
 /** For each step that may be cached: whether it was. */
 async function build(
   files: readonly File[],
-  options: Partial<BuildRequest> = {},
+  options: Partial<ClassicBuildRequest> = {},
 ): Promise<{ hits: string; id: string }> {
   let text = "";
   let id = "";

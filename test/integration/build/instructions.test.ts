@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { gzipSync } from "node:zlib";
-import type { BuildRequest } from "../../../src/build/index.ts";
+import type { ClassicBuildRequest } from "../../../src/build/index.ts";
 import type { ImageRunConfig } from "../../../src/spec/index.ts";
 import { TestBuilder } from "../../support/build-fixture.ts";
 import { inPieces, once, tarOf, type TestFile } from "../../support/image-fixture.ts";
@@ -19,15 +19,15 @@ afterAll(async () => {
   await scratch[Symbol.asyncDispose]();
 });
 
-function run(dockerfile: string, options: Partial<BuildRequest> = {}, files: readonly TestFile[] = []) {
+function run(dockerfile: string, options: Partial<ClassicBuildRequest> = {}, files: readonly TestFile[] = []) {
   return builder.run([...files, { name: options.dockerfile ?? "Dockerfile", text: dockerfile }], options);
 }
 
-async function configOf(dockerfile: string, options: Partial<BuildRequest> = {}): Promise<ImageRunConfig> {
+async function configOf(dockerfile: string, options: Partial<ClassicBuildRequest> = {}): Promise<ImageRunConfig> {
   return (await run(dockerfile, options)).image.config.config ?? {};
 }
 
-async function refusal(dockerfile: string, options: Partial<BuildRequest> = {}): Promise<string> {
+async function refusal(dockerfile: string, options: Partial<ClassicBuildRequest> = {}): Promise<string> {
   const { error } = await builder.fail([{ name: "Dockerfile", text: dockerfile }], options);
   expect(builder.leftovers()).toEqual([]);
   return error.message;

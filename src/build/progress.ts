@@ -1,0 +1,88 @@
+// What a build does, as it does it, in the shapes of BuildKit's StatusResponse (moby/buildkit, api/services/control/control.proto).
+import type { Position } from "./dockerfile-error.ts";
+
+/** One operation of a build's graph, told again each time that something of it changes. Times: milliseconds since 1970. */
+export interface Vertex {
+  /** `sha256:…` of the operation's definition. */
+  readonly digest: string;
+  /** Digests of the vertices whose results it takes. */
+  readonly inputs: readonly string[];
+  /** `[stage-1 2/3] RUN make`, `[internal] load build context`. */
+  readonly name: string;
+  readonly cached: boolean;
+  readonly startedMs?: number;
+  readonly completedMs?: number;
+  /** Why it failed; a vertex that was cancelled says so here too. */
+  readonly error?: string;
+  readonly progressGroup?: { readonly id: string; readonly name: string; readonly weak: boolean };
+}
+
+/** A part of a vertex that can be counted: bytes of a download, files of a context. */
+export interface VertexStatus {
+  readonly id: string;
+  readonly vertex: string;
+  readonly name: string;
+  readonly current: number;
+  /** 0 where nobody knows. */
+  readonly total: number;
+  readonly timestampMs: number;
+  readonly startedMs?: number;
+  readonly completedMs?: number;
+}
+
+export interface VertexLog {
+  readonly vertex: string;
+  readonly timestampMs: number;
+  /** 1 standard output, 2 standard error. */
+  readonly stream: 1 | 2;
+  readonly msg: Uint8Array;
+}
+
+export interface VertexWarning {
+  readonly vertex: string;
+  readonly level: number;
+  /** One sentence. */
+  readonly short: string;
+  readonly detail: readonly string[];
+  readonly url: string;
+  readonly file: string;
+  /** Lines and columns from 1. */
+  readonly range: readonly { readonly start: Position; readonly end: Position }[];
+}
+
+export interface BuildStatus {
+  readonly vertexes: readonly Vertex[];
+  readonly statuses: readonly VertexStatus[];
+  readonly logs: readonly VertexLog[];
+  readonly warnings: readonly VertexWarning[];
+}
+
+/** One step of the Dockerfile as a renderer in the Dockerfile's order wants it. */
+export interface PlannedStep {
+  /** From 1. */
+  readonly number: number;
+  readonly title: string;
+  /** The operation that does it; absent where only the image's config changes. */
+  readonly vertex?: string;
+  readonly stage: number;
+}
+
+/**
+ * `status` is for whoever speaks BuildKit's protocol; the others are what the classic rendering needs beside it: the steps in the
+ * Dockerfile's order, a line for people, the container of a step, and where a step ended.
+ */
+export type BuildEvent =
+  | { readonly type: "status"; readonly status: BuildStatus }
+  | { readonly type: "plan"; readonly steps: readonly PlannedStep[]; readonly total: number }
+  | { readonly type: "note"; readonly text: string; readonly step?: number }
+  | { readonly type: "container"; readonly vertex: string; readonly containerId: string }
+  | { readonly type: "stepDone"; readonly step: number; readonly done: StepDone };
+
+export interface StepDone {
+  readonly cached: boolean;
+  /** The image after the step; "" where there is none. */
+  readonly imageId: string;
+  /** Of a step that makes a container without running it. */
+  readonly containerId?: string;
+  readonly endsStage: boolean;
+}
