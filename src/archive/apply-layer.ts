@@ -14,7 +14,7 @@ import {
   type FileStat,
 } from "../kernel/index.ts";
 import { breathe } from "./breathe.ts";
-import { joinPath, splitPath } from "./member-path.ts";
+import { joinPath, memberPath, splitPath } from "./member-path.ts";
 import { tarError, type TarHeader } from "./tar-header.ts";
 import { TarParser, type TarLimits } from "./tar-parser.ts";
 import { TreeWriter, type Place } from "./tree-writer.ts";
@@ -29,15 +29,25 @@ export interface AppliedLayer {
    * root:root; whoever knows the layers below gives them the lower directory's mode and owner.
    */
   readonly impliedDirectories: string[];
+  /**
+   * What the archive deletes by name, in its order. Every one was made; whoever knows the layers below takes away those of nothing, which
+   * the kernel would list as files that cannot be looked at, where no layer above has the directory.
+   */
+  readonly whiteouts: string[];
+  /** With `stacked`: hard links to files that the archive does not bring, for whoever knows the layers below. They were not made. */
+  readonly linksBelow: readonly LinkBelow[];
+}
+
+/** A hard link's own path and the path of its other name, both below the layer's root. */
+export interface LinkBelow {
+  readonly path: string;
+  readonly target: string;
 }
 
 export interface ApplyOptions {
   readonly limits?: Partial<TarLimits>;
-  /**
-   * Whether the layers below have this path. A whiteout of nothing is then left out: the kernel would list it as a file that
-   * cannot be looked at, where no layer above has the directory. Without it every whiteout is made.
-   */
-  readonly isBelow?: (path: string) => boolean;
+  /** Whether there are layers below, which hard links may name files of. Else such a link is refused. */
+  readonly stacked?: boolean;
 }
 
 /**
@@ -51,7 +61,7 @@ export async function applyLayer(
   options: ApplyOptions = {},
 ): Promise<AppliedLayer> {
   const rootFd = openDirectory(directory);
-  using writer = new LayerWriter(rootFd, options.isBelow ?? (() => true));
+  using writer = new LayerWriter(rootFd, options.stacked ?? false);
   try {
     const parser = new TarParser(writer, options.limits);
     for await (const chunk of tar) {
@@ -64,6 +74,8 @@ export async function applyLayer(
     return {
       sizeBytes: writer.replaced ? await treeSize(directory) : writer.sizeBytes,
       impliedDirectories: writer.rootListed ? implied : ["", ...implied],
+      whiteouts: [...writer.whiteouts],
+      linksBelow: [...writer.linksBelow].map(([path, target]) => ({ path, target })),
     };
   } finally {
     closeFd(rootFd);
@@ -79,21 +91,24 @@ class LayerWriter extends TreeWriter {
   /** Files of `.wh..wh.plnk` wait here under a name that no archive can guess, until their links were made. */
   #parking: string | undefined;
 
-  readonly #isBelow: (path: string) => boolean;
+  readonly whiteouts = new Set<string>();
+  /** The other name by the link's path. */
+  readonly linksBelow = new Map<string, string>();
+  readonly #stacked: boolean;
 
-  constructor(rootFd: number, isBelow: (path: string) => boolean) {
+  constructor(rootFd: number, stacked: boolean) {
     super({ rootFd, base: "" });
-    this.#isBelow = isBelow;
+    this.#stacked = stacked;
   }
 
   protected override place(header: TarHeader, path: string): void {
-    if (!path.includes(whiteoutPrefix)) return super.place(header, path);
+    if (!path.includes(whiteoutPrefix)) return this.#placeEntry(header, path);
     const parts = path.split("/");
     const base = parts.pop() ?? "";
     const metadata = [...parts, base === opaqueName ? "" : base].some((part) => part.startsWith(metadataPrefix));
     if (metadata) return this.#placeMetadata(header, path);
     if (parts.some((part) => part.startsWith(whiteoutPrefix))) throw tarError("a whiteout is used as a directory");
-    if (!base.startsWith(whiteoutPrefix)) return super.place(header, path);
+    if (!base.startsWith(whiteoutPrefix)) return this.#placeEntry(header, path);
     const parent = parts.join("/");
     if (base === opaqueName) this.#makeOpaque(parent);
     else this.#placeWhiteout(parent, base.slice(whiteoutPrefix.length));
@@ -132,6 +147,23 @@ class LayerWriter extends TreeWriter {
     super.finish();
   }
 
+  #placeEntry(header: TarHeader, path: string): void {
+    if (header.type !== "hardlink" || !this.#stacked) return super.place(header, path);
+    const target = memberPath(header.linkName);
+    const { parent, base } = splitPath(target);
+    const fd = parent === linkDirectory ? -1 : this.parents.tryOpen(parent);
+    const present = fd < 0 ? undefined : statAt(fd, base);
+    if (fd >= 0) closeFd(fd);
+    if (present && isWhiteout(present)) {
+      throw new EngineError("invalidArgument", `its other name "${header.linkName}" is deleted by the same layer`);
+    }
+    if (present || parent === linkDirectory || path === "") return super.place(header, path);
+    const own = splitPath(path);
+    const parentFd = this.parents.open(own.parent);
+    this.clear(header, { parentFd, base: own.base, path });
+    this.linksBelow.set(path, target);
+  }
+
   #placeMetadata(header: TarHeader, path: string): void {
     const { parent, base } = splitPath(path);
     if (parent !== linkDirectory || header.type !== "file") return;
@@ -144,7 +176,7 @@ class LayerWriter extends TreeWriter {
 
   #placeWhiteout(parent: string, name: string): void {
     if (name === "" || name === "." || name === "..") throw tarError(`a whiteout of "${name}" deletes no file`);
-    if (!this.#isBelow(joinPath(parent, name))) return;
+    this.whiteouts.add(joinPath(parent, name));
     const parentFd = this.parents.open(parent);
     const present = statAt(parentFd, name);
     if (!present) mknodAt(parentFd, name, { type: "character", mode: 0, major: 0, minor: 0 });

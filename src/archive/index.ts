@@ -1,4 +1,4 @@
-export { applyLayer, type AppliedLayer, type ApplyOptions } from "./apply-layer.ts";
+export { applyLayer, type AppliedLayer, type ApplyOptions, type LinkBelow } from "./apply-layer.ts";
 export { breathe } from "./breathe.ts";
 export { compress, decompress, detectCompression, type Compression } from "./compression.ts";
 export { extractTree, type ExtractTreeOptions } from "./extract-tree.ts";

@@ -196,7 +196,7 @@ export class TreeWriter implements TarSink, Disposable {
   #placeFile(header: TarHeader, at: Place): void {
     let fd = tryOpenAt(at.parentFd, at.base, { flags: createFlags, mode: 0o600 });
     if (-fd === eexist) {
-      this.#clear(header, at);
+      this.clear(header, at);
       fd = openAt(at.parentFd, at.base, { flags: createFlags, mode: 0o600 });
     }
     if (fd < 0) throw new SystemError("openat", -fd, `Cannot make "${at.base}"`);
@@ -209,7 +209,7 @@ export class TreeWriter implements TarSink, Disposable {
     if (!mkdirAt(at.parentFd, at.base, 0o700)) {
       const existing = statAt(at.parentFd, at.base);
       if (existing?.type !== "directory") {
-        this.#clear(header, at);
+        this.clear(header, at);
         mkdirAt(at.parentFd, at.base, 0o700);
         if (existing) this.onReplaced(existing, at);
       }
@@ -238,7 +238,7 @@ export class TreeWriter implements TarSink, Disposable {
       // tar(1) writes a name that was given twice as a link to itself.
       if (present?.identity === original.identity) return;
       if (original.type === "directory") throw new EngineError("invalidArgument", "a directory cannot have two names");
-      if (present) this.#clear(header, at);
+      if (present) this.clear(header, at);
       linkAt(target.fd, target.base, at.parentFd, at.base);
     } finally {
       closeFd(target.fd);
@@ -246,7 +246,7 @@ export class TreeWriter implements TarSink, Disposable {
   }
 
   #placeNode(header: TarHeader, at: Place): void {
-    if (statAt(at.parentFd, at.base)) this.#clear(header, at);
+    if (statAt(at.parentFd, at.base)) this.clear(header, at);
     if (header.type === "symlink") {
       if (header.linkName === "") throw tarError("a symlink leads to nothing");
       symlinkAt(header.linkName, at.parentFd, at.base);
@@ -261,7 +261,7 @@ export class TreeWriter implements TarSink, Disposable {
   }
 
   /** Removes what stands where the entry goes. */
-  #clear(header: TarHeader, at: Place): void {
+  protected clear(header: TarHeader, at: Place): void {
     const present = statAt(at.parentFd, at.base);
     if (!present) return;
     if (

@@ -74,13 +74,17 @@ export class Overlay2Layout {
     const name = newLinkName();
     symlinkSync(`../${id}/diff`, join(this.#root, "l", name));
     writeFileSync(join(directory, "link"), name, { mode: 0o644 });
-    if (options.lowers.length > 0) {
-      writeFileSync(join(directory, "lower"), options.lowers.map((lower) => this.link(lower)).join(":"), {
-        mode: 0o644,
-      });
-    }
-    if (options.lowers.length > 0 || options.merged === true) mkdirSync(join(directory, "work"), { mode: 0o700 });
+    this.stack(id, options.lowers);
+    if (options.lowers.length === 0 && options.merged === true) mkdirSync(join(directory, "work"), { mode: 0o700 });
     if (options.merged === true) mkdirSync(join(directory, "merged"), { mode: 0o700 });
+  }
+
+  /** Puts a directory that was made on nothing on top of others. */
+  stack(id: string, lowers: readonly string[]): void {
+    if (lowers.length === 0) return;
+    const directory = this.directory(id);
+    writeFileSync(join(directory, "lower"), lowers.map((lower) => this.link(lower)).join(":"), { mode: 0o644 });
+    mkdirSync(join(directory, "work"), { mode: 0o700 });
   }
 
   #makeDiff(directory: string): void {

@@ -1,10 +1,11 @@
 import type { Database } from "bun:sqlite";
 import { existsSync, renameSync } from "node:fs";
 import { join } from "node:path";
-import { applyLayer, hashingStream, packLayer, treeSize, type AppliedLayer } from "../archive/index.ts";
+import { applyLayer, hashingStream, packLayer, treeSize } from "../archive/index.ts";
 import { EngineError, newId, type Paths } from "../common/index.ts";
 import { closeFd, filesystemOf, listsTypes, openDirectory, openFlags, openInRoot, syncfs } from "../kernel/index.ts";
 import type { GraphDriver, Mount } from "../spec/index.ts";
+import { Arrivals, requireChainId, requireDiffId } from "./arrivals.ts";
 import { chainIdOf } from "./chain-id.ts";
 import { listChanges } from "./changes.ts";
 import { copyAttributes } from "./copy-attributes.ts";
@@ -13,7 +14,8 @@ import { isEmptyTree } from "./is-empty-tree.ts";
 import { LowerView } from "./lower-view.ts";
 import { Overlay2Layout, isKey, maxLayers, overlayOptions } from "./overlay2-layout.ts";
 import { SnapshotRecords, type SnapshotRecord } from "./records.ts";
-import type { Change, Layer, Snapshotter } from "./snapshotter.ts";
+import { settleLayer } from "./settle-layer.ts";
+import type { Change, ExpectedLayer, Layer, ParentLayer, Snapshotter } from "./snapshotter.ts";
 import { Trash } from "./trash.ts";
 
 interface Overlay2Options {
@@ -36,8 +38,7 @@ class Overlay2 implements Snapshotter {
   readonly #records: SnapshotRecords;
   readonly #layout: Overlay2Layout;
   readonly #trash: Trash;
-  /** Layers on their way, by chainID, so that two pulls of one image unpack it once. */
-  readonly #applying = new Map<string, Promise<Layer>>();
+  readonly #arrivals = new Arrivals((chainId) => this.layer(chainId));
 
   constructor(options: Overlay2Options) {
     this.#records = new SnapshotRecords(options.db, options.runState ?? options.db);
@@ -51,23 +52,9 @@ class Overlay2 implements Snapshotter {
     return this.#trash.settled();
   }
 
-  async apply(
-    parent: string | undefined,
-    tar: AsyncIterable<Uint8Array>,
-    expected: { diffId?: string } = {},
-  ): Promise<Layer> {
-    const below = this.#lowersOf(parent);
-    this.#requireRoom(below.length);
-    if (expected.diffId === undefined) return this.#unpack(parent, tar, undefined);
-    const chainId = chainIdOf(parent, expected.diffId);
-    const present = this.layer(chainId) ?? this.#applying.get(chainId);
-    if (present) {
-      await tar[Symbol.asyncIterator]().return?.();
-      return present;
-    }
-    const work = this.#unpack(parent, tar, expected.diffId).finally(() => this.#applying.delete(chainId));
-    this.#applying.set(chainId, work);
-    return work;
+  async apply(parent: ParentLayer, tar: AsyncIterable<Uint8Array>, expected: ExpectedLayer = {}): Promise<Layer> {
+    if (!(parent instanceof Promise)) this.#requireRoom(this.#lowersOf(parent).length);
+    return this.#arrivals.once({ parent, tar, expected }, () => this.#unpack(parent, tar, expected));
   }
 
   layer(chainId: string): Layer | undefined {
@@ -176,7 +163,7 @@ class Overlay2 implements Snapshotter {
     const skip = initWhiteouts(diff, view);
     if (await isEmptyTree(diff, view, skip)) return undefined;
     this.#requireRoom(below.length);
-    return this.#unpack(snapshot.parent, packLayer(diff, { skip: (path) => skip.has(path) }), undefined);
+    return this.#unpack(snapshot.parent, packLayer(diff, { skip: (path) => skip.has(path) }), {});
   }
 
   async changes(key: string): Promise<Change[]> {
@@ -244,40 +231,35 @@ class Overlay2 implements Snapshotter {
     return told !== false;
   }
 
-  async #unpack(
-    parent: string | undefined,
-    tar: AsyncIterable<Uint8Array>,
-    diffId: string | undefined,
-  ): Promise<Layer> {
-    const below = this.#lowersOf(parent);
+  /** Layers do not wait for each other until all is unpacked: a directory's own files are the same whatever lies below. */
+  async #unpack(parent: ParentLayer, tar: AsyncIterable<Uint8Array>, expected: ExpectedLayer): Promise<Layer> {
     const id = newId();
-    this.#layout.create(id, { lowers: below });
+    this.#layout.create(id, { lowers: [] });
     try {
       const hashed = hashingStream(tar);
-      const view = this.#view(below);
       const diff = this.#layout.diff(id);
-      const applied = await applyLayer(hashed.stream, diff, { isBelow: (path) => view.find(path) !== undefined });
-      if (diffId !== undefined && hashed.digest() !== diffId) {
-        throw new EngineError("invalidArgument", `The layer should be "${diffId}" and is "${hashed.digest()}"`);
-      }
-      this.#settleImplied(diff, applied, view);
-      const present = this.layer(chainIdOf(parent, hashed.digest()));
+      const applied = await applyLayer(hashed.stream, diff, { stacked: true });
+      requireDiffId(hashed.digest(), expected);
+      const known = await parent;
+      const below = this.#lowersOf(known);
+      this.#requireRoom(below.length);
+      requireChainId(chainIdOf(known, hashed.digest()), expected);
+      const settled = await settleLayer(
+        diff,
+        applied,
+        below.map((lower) => this.#layout.diff(lower)),
+      );
+      const present = this.layer(chainIdOf(known, hashed.digest()));
       if (present) {
         this.#layout.discard(id, this.#trash);
         return present;
       }
-      return await this.#record({ parent, diffId: hashed.digest(), id, sizeBytes: applied.sizeBytes });
+      this.#layout.stack(id, below);
+      const sizeBytes = applied.sizeBytes + settled.copiedBytes;
+      return await this.#record({ parent: known, diffId: hashed.digest(), id, sizeBytes });
     } catch (error) {
       this.#layout.discard(id, this.#trash);
       throw error;
-    }
-  }
-
-  /** Directories that the archive implied look as they do below: an unlisted parent is no change of it. */
-  #settleImplied(diff: string, applied: AppliedLayer, below: LowerView): void {
-    for (const path of applied.impliedDirectories) {
-      const node = below.find(path);
-      if (node) copyAttributes(node, diff, path);
     }
   }
 

@@ -20,6 +20,15 @@ export interface Change {
   Kind: 0 | 1 | 2;
 }
 
+/** chainID of the layer below, perhaps not known or not there yet; undefined is nothing. */
+export type ParentLayer = string | undefined | Promise<string | undefined>;
+
+/** What an archive must turn out to be. With a chainID, or a parent that is known and a diffID, it is made once for all who ask. */
+export interface ExpectedLayer {
+  readonly diffId?: string;
+  readonly chainId?: string;
+}
+
 /**
  * Keeps chains of layers and gives a container its root out of them. Two kinds of snapshot: *committed* ones (layers, read-only,
  * named by chainID, shared), and *active* ones (read-write, named by a key that the caller chooses). The lifecycle:
@@ -40,9 +49,14 @@ export interface Snapshotter {
   readonly name: string;
   /**
    * An uncompressed layer archive becomes a layer on top of `parent`; the archive's sha256 is the diffID, and must be the
-   * expected one. A chain that is here already is returned as it is, and its archive is not read.
+   * expected one. A chain that is here already, or on its way, is returned as it is, and its archive is not read.
+   *
+   *     const tops = archives.reduce((below, tar) => [...below, snapshots.apply(below.at(-1)?.then(({ chainId }) => chainId), tar)], []);
+   *
+   * A parent may be a promise: drivers whose layers are directories of their own unpack meanwhile, and end with what needs it (implied
+   * directories, hard links to files below, whiteouts of nothing); others wait for it first. Its rejection is the answer's.
    */
-  apply(parent: string | undefined, tar: AsyncIterable<Uint8Array>, expected?: { diffId?: string }): Promise<Layer>;
+  apply(parent: ParentLayer, tar: AsyncIterable<Uint8Array>, expected?: ExpectedLayer): Promise<Layer>;
   layer(chainId: string): Layer | undefined;
   layers(): Layer[];
   /** The layer and all below it, top first. */

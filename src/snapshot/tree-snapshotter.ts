@@ -5,6 +5,7 @@ import { applyLayer, hashingStream, isWhiteout, packLayerNodes } from "../archiv
 import { EngineError, newId, type Paths } from "../common/index.ts";
 import { closeFd, compareNames, lstat, openDirectory, setTimesAt, syncfs } from "../kernel/index.ts";
 import type { GraphDriver, Mount } from "../spec/index.ts";
+import { Arrivals, requireChainId, requireDiffId } from "./arrivals.ts";
 import { chainIdOf } from "./chain-id.ts";
 import { compareTrees, withParents, type Comparison, type Difference } from "./compare-trees.ts";
 import { fillInitLayer } from "./init-layer.ts";
@@ -12,7 +13,8 @@ import { LowerView } from "./lower-view.ts";
 import { mergeLayer } from "./merge-layer.ts";
 import { isKey } from "./overlay2-layout.ts";
 import { SnapshotRecords, type SnapshotRecord } from "./records.ts";
-import type { Change, Layer, Snapshotter } from "./snapshotter.ts";
+import { settleLayer } from "./settle-layer.ts";
+import type { Change, ExpectedLayer, Layer, ParentLayer, Snapshotter } from "./snapshotter.ts";
 import { Trash } from "./trash.ts";
 import { TreeLayout } from "./tree-layout.ts";
 import type { TreeStore } from "./tree-store.ts";
@@ -34,8 +36,7 @@ export class TreeSnapshotter implements Snapshotter {
   readonly #records: SnapshotRecords;
   readonly #layout: TreeLayout;
   readonly #trash: Trash;
-  /** Layers on their way, by chainID, so that two pulls of one image unpack it once. */
-  readonly #applying = new Map<string, Promise<Layer>>();
+  readonly #arrivals = new Arrivals((chainId) => this.layer(chainId));
   /** Snapshots on their way, by key, with the layer that they are copied from: it must stay until the record says so too. */
   readonly #preparing = new Map<string, string | undefined>();
 
@@ -53,22 +54,9 @@ export class TreeSnapshotter implements Snapshotter {
     return this.#trash.settled();
   }
 
-  async apply(
-    parent: string | undefined,
-    tar: AsyncIterable<Uint8Array>,
-    expected: { diffId?: string } = {},
-  ): Promise<Layer> {
-    if (parent !== undefined) this.#requireLayer(parent);
-    if (expected.diffId === undefined) return this.#unpack(parent, tar, undefined);
-    const chainId = chainIdOf(parent, expected.diffId);
-    const present = this.layer(chainId) ?? this.#applying.get(chainId);
-    if (present) {
-      await tar[Symbol.asyncIterator]().return?.();
-      return present;
-    }
-    const work = this.#unpack(parent, tar, expected.diffId).finally(() => this.#applying.delete(chainId));
-    this.#applying.set(chainId, work);
-    return work;
+  async apply(parent: ParentLayer, tar: AsyncIterable<Uint8Array>, expected: ExpectedLayer = {}): Promise<Layer> {
+    if (!(parent instanceof Promise)) this.#directoryOf(parent);
+    return this.#arrivals.once({ parent, tar, expected }, async () => this.#unpack(await parent, tar, expected));
   }
 
   layer(chainId: string): Layer | undefined {
@@ -140,7 +128,7 @@ export class TreeSnapshotter implements Snapshotter {
     const snapshot = this.#require(key);
     const comparison = await this.#comparisonForCommit(snapshot);
     if (comparison.differences.length === 0) return undefined;
-    return this.#unpack(snapshot.parent, pack(this.#layout.tree(key), comparison), undefined);
+    return this.#unpack(snapshot.parent, pack(this.#layout.tree(key), comparison), {});
   }
 
   async changes(key: string): Promise<Change[]> {
@@ -228,26 +216,21 @@ export class TreeSnapshotter implements Snapshotter {
     return { ...comparison, differences: comparison.differences.filter(({ node }) => differs.has(node.path)) };
   }
 
-  async #unpack(
-    parent: string | undefined,
-    tar: AsyncIterable<Uint8Array>,
-    diffId: string | undefined,
-  ): Promise<Layer> {
+  async #unpack(parent: string | undefined, tar: AsyncIterable<Uint8Array>, expected: ExpectedLayer): Promise<Layer> {
     const below = this.#directoryOf(parent);
     const id = newId();
     try {
       await this.#layout.create(id, { from: below });
       const tree = this.#layout.tree(id);
       const diff = this.#newDiff(id);
-      const view = new LowerView(below === undefined ? [] : [this.#layout.tree(below)]);
       const hashed = hashingStream(tar);
-      const applied = await applyLayer(hashed.stream, diff, { isBelow: (path) => view.find(path) !== undefined });
-      if (diffId !== undefined && hashed.digest() !== diffId) {
-        throw new EngineError("invalidArgument", `The layer should be "${diffId}" and is "${hashed.digest()}"`);
-      }
-      mergeLayer(diff, tree, new Set(applied.impliedDirectories));
+      const applied = await applyLayer(hashed.stream, diff, { stacked: true });
+      requireDiffId(hashed.digest(), expected);
+      requireChainId(chainIdOf(parent, hashed.digest()), expected);
+      const settled = await settleLayer(diff, applied, below === undefined ? [] : [this.#layout.tree(below)]);
+      mergeLayer(diff, tree, new Set(settled.impliedDirectories));
       await syncfs(this.#layout.root);
-      return this.#record({ parent, diffId: hashed.digest(), id, sizeBytes: applied.sizeBytes });
+      return this.#record({ parent, diffId: hashed.digest(), id, sizeBytes: applied.sizeBytes + settled.copiedBytes });
     } catch (error) {
       this.#layout.discard(id, this.#trash);
       throw error;

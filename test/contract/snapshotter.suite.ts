@@ -139,6 +139,102 @@ export function describeSnapshotter(name: string, newPlace: () => SnapshotterPla
       await mounted(snapshots, "k", (merged) => expect(list(merged)).toBe("./d ./d/two ./etc ./etc/own ./new "));
     });
 
+    test("layers that are applied all at once on parents to come are what they are one after another", async () => {
+      const stack = [
+        rawTar(
+          ...baseEntries,
+          { name: "old/", flag: "5", mode: 0o755 },
+          { name: "old/x", body: "x" },
+          { name: "d/gone", body: "g" },
+        ),
+        rawTar(
+          { name: "d/new/file", body: "n" },
+          { name: "d/.wh.one" },
+          { name: "d/.wh.never" },
+          { name: "old/.wh.nothing" },
+          { name: "etc/", flag: "5", mode: 0o711 },
+          { name: "etc/.wh.nothing" },
+        ),
+        rawTar({ name: "linked", flag: "1", link: "d/two" }, { name: "d/new/", flag: "5", mode: 0o700, uid: 9 }),
+        rawTar({ name: "d/new/deep/file", body: "4" }, { name: "d/.wh.gone" }, { name: "linked" }),
+      ];
+      const looks = async (place: SnapshotterPlace, top: Layer): Promise<string> => {
+        await place.snapshots.prepare("k", top.chainId, { hostFiles: false });
+        const script = "find . -printf '%p %y %m %U %T@ %n %s\\n' | grep -v '^./d/new/deep ' | LC_ALL=C sort";
+        return await mounted(place.snapshots, "k", (merged) => shell(merged, script));
+      };
+      await using one = newPlace();
+      let below: Layer | undefined;
+      for (const tar of stack) below = await one.snapshots.apply(below?.chainId, inChunks(tar));
+      await using all = newPlace();
+      const layers: Promise<Layer>[] = [];
+      for (const tar of stack.slice(0, -1)) {
+        layers.push(
+          all.snapshots.apply(
+            layers.at(-1)?.then(({ chainId }) => chainId),
+            inChunks(tar),
+          ),
+        );
+      }
+      // The last one's archive has been read to its end before the others may begin to be recorded.
+      const parent = Promise.withResolvers<string>();
+      const read = Promise.withResolvers<void>();
+      async function* watched(): AsyncGenerator<Uint8Array> {
+        yield* inChunks(stack.at(-1) ?? new Uint8Array());
+        read.resolve();
+      }
+      const last = all.snapshots.apply(parent.promise, watched());
+      if (all.snapshots.name === "overlay2") await read.promise;
+      parent.resolve((await layers.at(-1))?.chainId ?? "");
+      const top = await last;
+      expect(top.chainId).toBe(below?.chainId ?? "");
+      expect(await looks(all, top)).toBe(below ? await looks(one, below) : "");
+    });
+
+    test("a hard link to a file of a layer below brings a copy of it, and both names are one file", async () => {
+      await using place = newPlace();
+      const { snapshots } = place;
+      const base = await applyEntries(snapshots, undefined, ...baseEntries, {
+        name: "d/deep/data",
+        body: "data",
+        mode: 0o640,
+        uid: 8,
+      });
+      const top = await applyEntries(
+        snapshots,
+        base.chainId,
+        { name: "d/link", flag: "1", link: "d/deep/data" },
+        { name: "again", flag: "1", link: "d/link" },
+        { name: "old", flag: "1", link: "d/one" },
+        { name: "d/one", body: "new" },
+      );
+      expect(top.sizeBytes).toBe(4 + 1 + 3);
+      await snapshots.prepare("k", top.chainId, { hostFiles: false });
+      await mounted(snapshots, "k", (merged) => {
+        expect(shell(merged, "cat again old d/one; stat -c ' %a %u %h %Y' d/link; stat -c '%a %u %Y' d")).toBe(
+          "data1new 640 8 3 1000000000\n750 7 1000000000\n",
+        );
+        expect(shell(merged, "test again -ef d/deep/data && test again -ef d/link && echo same")).toBe("same\n");
+      });
+      const { chainId } = base;
+      const stray = applyEntries(snapshots, chainId, { name: "x", flag: "1", link: "nowhere" });
+      await expect(stray).rejects.toThrow('Cannot unpack "x": its other name "nowhere" is not there');
+      expect(snapshots.layers()).toHaveLength(2);
+    });
+
+    test("a parent that fails, and a chain that is another, leave nothing", async () => {
+      await using place = newPlace();
+      const { snapshots } = place;
+      const tar = rawTar(...baseEntries);
+      const failed = Promise.reject(new Error("below is no layer"));
+      await expect(snapshots.apply(failed, inChunks(tar))).rejects.toThrow("below is no layer");
+      const chainId = `sha256:${"1".repeat(64)}`;
+      await expect(snapshots.apply(undefined, inChunks(tar), { chainId })).rejects.toThrow(
+        `The chain should be "${chainId}" and is "${sha256(tar)}"`,
+      );
+      expect(snapshots.layers()).toEqual([]);
+    });
+
     test("a layer that is needed stays, one that is not goes", async () => {
       await using place = newPlace();
       const { snapshots } = place;
