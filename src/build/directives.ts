@@ -16,9 +16,9 @@ export class DirectiveReader {
   readonly #seen = new Set<string>();
   #done = false;
 
-  /** Looks at one line, without the blanks before it. The first that is no directive ends the directives. */
-  read(text: string, line: number): void {
-    if (this.#done) return;
+  /** Whether a line, without the blanks before it, is a directive. The first that is none ends the directives. */
+  read(text: string, line: number): boolean {
+    if (this.#done) return false;
     const match = text.startsWith("#")
       ? /^([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$/.exec(trimSpaceLeft(text.slice(1)))
       : null;
@@ -26,7 +26,7 @@ export class DirectiveReader {
     const value = match?.[2] ?? "";
     if (name !== "escape" && name !== "syntax" && name !== "check") {
       this.#done = true;
-      return;
+      return false;
     }
     const position = { line, column: 1 };
     if (this.#seen.has(name)) throw new DockerfileFault(`only one ${name} parser directive can be used`, position);
@@ -35,5 +35,6 @@ export class DirectiveReader {
       throw new DockerfileFault(`invalid escape token '${value}' does not match \` or \\`, position);
     }
     this.found[name] = value;
+    return true;
   }
 }

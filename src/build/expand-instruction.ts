@@ -28,7 +28,7 @@ function expandedMembers(
     case "ENV":
     case "LABEL": {
       if (instruction.kind === "LABEL" && instruction.literal) return {};
-      return { pairs: instruction.pairs.map(({ key, value }) => ({ key: one(key), value: one(value) })) };
+      return { pairs: instruction.pairs.map((pair) => ({ ...pair, key: one(pair.key), value: one(pair.value) })) };
     }
     case "ARG":
       return {

@@ -10,9 +10,11 @@ export type {
   StageResult,
   StepReason,
 } from "./build-request.ts";
+export { copyOptions, type CopyOptions } from "./copy-options.ts";
 export type { Executor, ExecutorStep } from "./executor.ts";
 export { defaultFrontendOptions, epochOf, frontendOptions } from "./frontend-options.ts";
 export type { ExecMount, FileAction, GraphNode, Operation, OperationId } from "./operation.ts";
+export { parseModeChange, type ModeChange } from "./mode-change.ts";
 export { parseDockerfile, type Dockerfile, type Stage } from "./parse-dockerfile.ts";
 export type {
   BuildEvent,
@@ -24,5 +26,6 @@ export type {
   VertexStatus,
   VertexWarning,
 } from "./progress.ts";
+export { mountOrigins, mountTarget, runMounts, type RunMount } from "./run-mounts.ts";
 export type { BuildSession, FilesOptions, LocalTree, SshSocket } from "./session.ts";
 export { expandWord, expandWords } from "./shell-words.ts";

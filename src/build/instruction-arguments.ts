@@ -93,7 +93,8 @@ export function parsePairs(input: ArgumentText, instruction: "ENV" | "LABEL"): K
   if (!first.text.includes("=")) {
     const match = whitespaceRun.exec(input.text);
     if (!match) throw new DockerfileFault(`${instruction} must have two arguments`, input.positionAt(0));
-    return [{ key: input.text.slice(0, match.index), value: input.text.slice(match.index + match[0].length) }];
+    const value = input.text.slice(match.index + match[0].length);
+    return [{ key: input.text.slice(0, match.index), value, legacy: true }];
   }
   return words.map((word) => {
     const [key, value] = splitOnce(word.text, "=");

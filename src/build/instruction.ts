@@ -16,11 +16,17 @@ interface InstructionBase {
   /** The text as written, continuation lines joined: what a step's title shows. */
   readonly source: string;
   readonly flags: readonly InstructionFlag[];
+  /** The keyword as written; an instruction that no file holds has none. */
+  readonly keyword?: string;
+  /** The comments right above it, without their `#`. */
+  readonly comments?: readonly string[];
 }
 
 export interface KeyValue {
   readonly key: string;
   readonly value: string;
+  /** Written as `key value`, without the equals sign. */
+  readonly legacy?: true;
 }
 
 /** A heredoc of RUN, COPY or ADD. */
@@ -47,6 +53,8 @@ export interface FromInstruction extends InstructionBase {
   readonly platform?: string;
   /** Lower case. */
   readonly name?: string;
+  /** How the keyword AS and the name are written. */
+  readonly alias?: { readonly as: string; readonly name: string };
 }
 
 export interface ArgInstruction extends InstructionBase {

@@ -3,7 +3,7 @@ import type { Directives } from "./directives.ts";
 import { DockerfileFault, faultToError, type SourceText } from "./dockerfile-error.ts";
 import type { ArgInstruction, FromInstruction, Instruction } from "./instruction.ts";
 import { parseInstruction } from "./parse-instruction.ts";
-import { dockerfileLimits, SourceLines } from "./source-lines.ts";
+import { dockerfileLimits, SourceLines, type EmptyContinuation } from "./source-lines.ts";
 
 /** A FROM and what follows it up to the next. */
 export interface Stage {
@@ -19,6 +19,8 @@ export interface Dockerfile {
   readonly stages: readonly Stage[];
   /** Docker's warnings, one sentence each. */
   readonly warnings: readonly string[];
+  /** Empty lines inside continued ones. */
+  readonly emptyContinuations: readonly EmptyContinuation[];
 }
 
 /**
@@ -41,7 +43,8 @@ export function parseDockerfile(text: string, options: { fileName: string }): Do
   const warnings = first
     ? [`[WARNING]: Empty continuation line found in line ${first.line} of ${options.fileName}`]
     : [];
-  return { source: lines.source, directives: lines.directives, metaArguments, stages, warnings };
+  const { source, directives, emptyContinuations } = lines;
+  return { source, directives, metaArguments, stages, warnings, emptyContinuations };
 }
 
 /** Instructions without regard to stages: triggers of ONBUILD, and `--change` of commit and import. */
@@ -69,6 +72,7 @@ function readAll(lines: SourceLines): Instruction[] {
     instructions.push(
       parseInstruction(line, {
         escape: lines.directives.escape,
+        comments: lines.comments,
         readHeredoc: (terminator, options) => lines.readHeredoc(terminator, options),
         currentLine: () => lines.line,
       }),

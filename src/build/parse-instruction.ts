@@ -16,13 +16,14 @@ import { checkFlags, splitOnce, takeFlags } from "./instruction-flags.ts";
 import {
   instructionNames,
   type CopyInstruction,
+  type FromInstruction,
   type Heredoc,
   type Instruction,
   type InstructionFlag,
   type InstructionName,
   type RunInstruction,
 } from "./instruction.ts";
-import { parseRunMount } from "./run-mounts.ts";
+import { checkRunMount } from "./run-mounts.ts";
 import type { LogicalLine } from "./source-lines.ts";
 import { didYouMean } from "./suggest.ts";
 
@@ -33,6 +34,7 @@ interface Scope {
   readonly flags: readonly InstructionFlag[];
   readonly position: Position;
   readonly source: string;
+  readonly keyword: string;
   readonly heredocs: readonly Heredoc[];
 }
 
@@ -42,6 +44,8 @@ export interface ParseSurroundings {
   readHeredoc(terminator: string, options: { chomp: boolean; position: Position }): string;
   /** The line of the file that was read last. */
   currentLine(): number;
+  /** The comments right above the instruction. */
+  readonly comments: readonly string[];
 }
 
 /** Parses one logical line, and the heredocs after it, into a typed instruction. Throws `DockerfileFault`. */
@@ -76,7 +80,7 @@ function parseStatement(line: LogicalLine, surroundings: ParseSurroundings): Ins
   };
   const heredocs = readHeredocs(name, input, { line: source, position, surroundings });
   const checked = checkFlags(flags, name);
-  const scope: Scope = { name, input, flags: checked, position, source, heredocs };
+  const scope: Scope = { name, input, flags: checked, position, source, keyword: written, heredocs };
   return name === "ONBUILD" ? parseOnbuild(scope, argumentLine, surroundings) : parseKind(scope, surroundings);
 }
 
@@ -100,8 +104,9 @@ function mayOpenHeredoc(name: InstructionName, input: ArgumentText): boolean {
 }
 
 function parseKind(scope: Scope, surroundings: ParseSurroundings): Instruction {
-  const { name, input, position, source, flags } = scope;
-  const base = { position, source, flags, endLine: surroundings.currentLine() };
+  const { name, input, position, source, flags, keyword } = scope;
+  const { comments } = surroundings;
+  const base = { position, source, flags, keyword, comments, endLine: surroundings.currentLine() };
   switch (name) {
     case "FROM":
       return { ...base, kind: name, ...parseFrom(scope) };
@@ -147,7 +152,7 @@ function exactlyOne({ name, input, position }: Scope): string {
   return input.text;
 }
 
-function parseFrom({ input, flags }: Scope): { image: string; platform?: string; name?: string } {
+function parseFrom({ input, flags }: Scope): Pick<FromInstruction, "image" | "platform" | "name" | "alias"> {
   const words = splitWhitespace(input.text);
   const [image, as, written] = words;
   const platform = flags.find((flag) => flag.name === "platform")?.value;
@@ -163,7 +168,7 @@ function parseFrom({ input, flags }: Scope): { image: string; platform?: string;
       input.positionAt(input.text.lastIndexOf(written)),
     );
   }
-  return { image, name, ...withPlatform };
+  return { image, name, alias: { as, name: written }, ...withPlatform };
 }
 
 function parseArguments(scope: Scope): { key: string; value?: string }[] {
@@ -198,7 +203,7 @@ function parseCopy(scope: Scope): Pick<CopyInstruction, "sources" | "files" | "d
 
 function parseRun(scope: Scope): Pick<RunInstruction, "command" | "heredocs"> {
   for (const flag of scope.flags) {
-    if (flag.name === "mount") parseRunMount(flag.value, flag.position);
+    if (flag.name === "mount") checkRunMount(flag.value, flag.position);
     if (flag.name === "network" && !["default", "none", "host"].includes(flag.value)) {
       throw new DockerfileFault(`invalid network mode ${quote(flag.value)}`, flag.position);
     }
@@ -282,7 +287,7 @@ function setHealthFlag(health: HealthConfig, flag: InstructionFlag): void {
 }
 
 function parseOnbuild(scope: Scope, argumentLine: LogicalLine, surroundings: ParseSurroundings): Instruction {
-  const { input, position, source, flags, heredocs } = scope;
+  const { input, position, source, flags, keyword, heredocs } = scope;
   if (input.text === "") throw new DockerfileFault("ONBUILD requires at least one argument", position);
   const trigger = (input.text.split(whitespaceRun)[0] ?? "").toUpperCase();
   if (trigger === "ONBUILD") {
@@ -296,5 +301,6 @@ function parseOnbuild(scope: Scope, argumentLine: LogicalLine, surroundings: Par
   parseInstruction(argumentLine, { ...surroundings, readHeredoc: () => bodies.shift()?.content ?? "" });
   const tail = heredocs.map((heredoc) => `\n${heredoc.content}${heredoc.name}`).join("");
   const endLine = surroundings.currentLine();
-  return { kind: "ONBUILD", position, source, flags, endLine, expression: input.text + tail };
+  const { comments } = surroundings;
+  return { kind: "ONBUILD", position, source, flags, keyword, comments, endLine, expression: input.text + tail };
 }

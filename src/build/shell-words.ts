@@ -16,6 +16,8 @@ export interface LexerOptions {
   readonly skipQuotes?: boolean;
   /** Leave what names an unknown variable as it is written. */
   readonly keepUnset?: boolean;
+  /** Is told of each variable that the word names. */
+  readonly onVariable?: (name: string, isSet: boolean) => void;
 }
 
 /** `word` with its variables replaced and its quotes removed. Throws an Error whose message is Docker's. */
@@ -172,7 +174,7 @@ class ShellLexer {
     if (this.#peek() !== "{") {
       const name = this.#name();
       if (name === "") return "$";
-      return this.variables.get(name) ?? (this.options.keepUnset ? `$${name}` : "");
+      return this.#valueOf(name) ?? (this.options.keepUnset ? `$${name}` : "");
     }
     this.#next++;
     const first = this.#peek();
@@ -183,7 +185,7 @@ class ShellLexer {
 
   /** What follows `${name`. */
   #braces(name: string): string {
-    const value = this.variables.get(name);
+    const value = this.#valueOf(name);
     const operator = this.#take();
     if (operator === "}") return value ?? (this.options.keepUnset ? `\${${name}}` : "");
     if (operator === "/") return this.#replace(name, value);
@@ -202,9 +204,15 @@ class ShellLexer {
     throw new Error(`unsupported modifier (${operator}) in substitution`);
   }
 
+  #valueOf(name: string): string | undefined {
+    const value = this.variables.get(name);
+    this.options.onVariable?.(name, value !== undefined);
+    return value;
+  }
+
   #conditional(name: string, form: { operator: string; written: string; emptyIsUnset: boolean }): string {
     const word = this.#until("}", { raw: false, missing: "missing '}'" });
-    const value = this.variables.get(name);
+    const value = this.#valueOf(name);
     if (value === undefined && this.options.keepUnset) return `\${${name}${form.written}${word}}`;
     const unset = value === undefined || (form.emptyIsUnset && value === "");
     if (form.operator === "-") return unset ? word : value;
@@ -215,7 +223,7 @@ class ShellLexer {
 
   #trim(name: string, operator: "#" | "%"): string {
     const word = this.#until("}", { raw: true, missing: "missing '}'" });
-    const value = this.variables.get(name);
+    const value = this.#valueOf(name);
     if (value === undefined && this.options.keepUnset) return `\${${name}${operator}${word}}`;
     const longest = word.startsWith(operator);
     const pattern = longest ? word.slice(1) : word;

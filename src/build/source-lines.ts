@@ -1,5 +1,5 @@
 import { DockerfileFault, type Position, type SourceText } from "./dockerfile-error.ts";
-import { trimSpaceLeft } from "./characters.ts";
+import { trimSpace, trimSpaceLeft } from "./characters.ts";
 import { DirectiveReader, type Directives } from "./directives.ts";
 
 /** A Dockerfile is text that people write; anything longer is a mistake or an attack. */
@@ -27,11 +27,20 @@ export class LogicalLine {
   }
 }
 
+/** The first empty line inside a continued one, and the last line of the whole. */
+export interface EmptyContinuation {
+  readonly line: number;
+  readonly endLine: number;
+}
+
 /** Reads logical lines: comments and empty lines go, continuations are joined, directives are taken note of. */
 export class SourceLines {
   readonly source: SourceText;
-  /** Lines with a continuation that an empty line follows: Docker warns of them. */
-  readonly emptyContinuations: Position[] = [];
+  /** Empty lines inside a continued one, the first of each: Docker warns of them. */
+  readonly emptyContinuations: EmptyContinuation[] = [];
+  /** The comments right above the line that `next` gave. */
+  comments: readonly string[] = [];
+  #commentsBelow: string[] = [];
   readonly #rawLines: readonly string[];
   readonly #directives = new DirectiveReader();
   #next = 0;
@@ -50,22 +59,32 @@ export class SourceLines {
     while (this.#next < this.#rawLines.length) {
       const line = this.source.lines[this.#next++] ?? "";
       const text = trimSpaceLeft(line);
-      this.#directives.read(text, this.#next);
+      const isDirective = this.#directives.read(text, this.#next);
+      if (text.startsWith("#") && !isDirective) this.#noteComment(trimSpace(text.slice(1)));
       if (text === "" || text.startsWith("#")) continue;
+      this.comments = this.#commentsBelow;
+      this.#commentsBelow = [];
       return this.#join(text, { line: this.#next, column: line.length - text.length + 1 });
     }
     return undefined;
   }
 
+  /** A comment without text parts those above it from the instruction below. */
+  #noteComment(text: string): void {
+    if (text === "") this.#commentsBelow = [];
+    else this.#commentsBelow.push(text);
+  }
+
   #join(first: string, position: Position): LogicalLine | undefined {
     const parts = [{ offset: 0, position }];
     let { text, continued } = this.#cutContinuation(first);
+    let emptyLine: number | undefined;
     while (continued && this.#next < this.#rawLines.length) {
       const line = this.source.lines[this.#next++] ?? "";
       const content = trimSpaceLeft(line);
       if (content.startsWith("#")) continue;
       if (content === "") {
-        this.emptyContinuations.push({ line: this.#next, column: 1 });
+        emptyLine ??= this.#next;
         continue;
       }
       parts.push({ offset: text.length, position: { line: this.#next, column: 1 } });
@@ -73,6 +92,7 @@ export class SourceLines {
       text += cut.text;
       continued = cut.continued;
     }
+    if (emptyLine !== undefined) this.emptyContinuations.push({ line: emptyLine, endLine: this.#next });
     if (text.length > dockerfileLimits.lineBytes) {
       throw new DockerfileFault(
         `dockerfile line greater than max allowed size of ${dockerfileLimits.lineBytes}`,
