@@ -29,3 +29,4 @@ export type {
 export { mountOrigins, mountTarget, runMounts, type RunMount } from "./run-mounts.ts";
 export type { BuildSession, FilesOptions, LocalTree, SshSocket } from "./session.ts";
 export { expandWord, expandWords } from "./shell-words.ts";
+export { HttpSource, type HttpDownload, type HttpFile } from "./http-source.ts";
