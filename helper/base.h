@@ -19,7 +19,7 @@
 #define PLAN_VERSION "1"
 #endif
 #ifndef OP_SET
-#define OP_SET "1"
+#define OP_SET "2"
 #endif
 
 #define countof(array) (sizeof(array) / sizeof(array)[0])

@@ -12,6 +12,7 @@ static const struct op_kind kinds[] = {
   {"send-fd", op_send_fd, OP_PLAIN, ACTOR_CHILD, 1, 1},
   {"join-cgroup", op_join_cgroup, OP_PLAIN, ACTOR_BOTH, 1, 1},
   {"mount", op_mount, OP_PLAIN, ACTOR_BOTH, 7, 7},
+  {"mount-program", op_mount_program, OP_PLAIN, ACTOR_MONITOR, 4, 4},
   {"bind", op_bind, OP_PLAIN, ACTOR_BOTH, 5, 5},
   {"remount", op_remount, OP_PLAIN, ACTOR_BOTH, 2, 2},
   {"move", op_move, OP_PLAIN, ACTOR_BOTH, 2, 2},

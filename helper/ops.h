@@ -53,7 +53,7 @@ int fail(struct op_context *context, const char *words, const char *value);
 bool namespace_flags(const char *names, uint64_t *flags);
 
 op_function op_setns, op_unshare, op_write_map, op_join_cgroup, op_send_fd;
-op_function op_mount, op_bind, op_remount, op_move, op_pivot_root, op_mask, op_read_only_path;
+op_function op_mount, op_mount_program, op_bind, op_remount, op_move, op_pivot_root, op_mask, op_read_only_path;
 op_function op_mknod, op_symlink, op_mkdir;
 op_function op_sethostname, op_setdomainname, op_sysctl, op_rlimit, op_oom_score, op_keyring, op_umask, op_session;
 op_function op_user, op_groups, op_capabilities, op_no_new_privs, op_seccomp, op_close_range, op_chdir, op_exec;

@@ -189,7 +189,7 @@ function portable(xattrs: ReadonlyMap<string, Uint8Array>): ReadonlyMap<string, 
   if (xattrs.size === 0) return xattrs;
   return new Map(
     [...xattrs].filter(([name]) => {
-      if (/^(trusted|user)\.overlay\./.test(name)) return false;
+      if (/^(trusted\.overlay|user\.overlay|user\.fuseoverlayfs)\./.test(name)) return false;
       return name === "security.capability" || !name.startsWith("security.");
     }),
   );

@@ -52,6 +52,7 @@ export function splitMountOptions(options: readonly string[]): { flags: number; 
 
 /** Mounts. Relative paths in the options count from `workingDirectory`. Throws `SystemError`. */
 export function mount(request: Mount): void {
+  if (request.type.startsWith("fuse.")) return mountByProgram(request);
   const { flags, data } = splitMountOptions(request.options);
   if (Buffer.byteLength(data) > mountDataLimitBytes) {
     throw new SystemError("mount", errnoNumber("E2BIG"), `Cannot mount ${request.type} at "${request.target}"`);
@@ -60,6 +61,22 @@ export function mount(request: Mount): void {
     libc.mount(cstring(request.source), cstring(request.target), cstring(request.type), flags >>> 0, cstring(data));
   const result = request.workingDirectory === undefined ? call() : inDirectory(request.workingDirectory, call);
   check("mount", result, () => `Cannot mount ${request.type} at "${request.target}"`);
+}
+
+/** A FUSE program says that it is mounted by leaving its work to a process behind it, which ends with the mount. */
+function mountByProgram({ type, source, target, options, workingDirectory }: Mount): void {
+  const run = Bun.spawnSync([source, "-o", options.join(","), target], {
+    stdio: ["ignore", "ignore", "pipe"],
+    ...(workingDirectory === undefined ? {} : { cwd: workingDirectory }),
+    env: { ...process.env, LC_ALL: "C" },
+  });
+  if (run.exitCode === 0) return;
+  const said = run.stderr.toString().trim().split("\n").at(-1);
+  throw new SystemError(
+    "mount",
+    errnoNumber("EIO"),
+    `Cannot mount ${type} at "${target}" (${said ?? "no word of why"})`,
+  );
 }
 
 /** The working directory is the whole process's, so it is put back before anything else can run. */

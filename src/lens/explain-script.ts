@@ -129,6 +129,13 @@ function monitorLines(op: Op): string[] {
     const inDirectory = directory === "" ? mount : `(cd ${quote(directory)} && ${mount})`;
     return commented(op, [`mkdir -p ${quote(target)}`, inDirectory, undo]);
   }
+  if (op.name === "mount-program") {
+    const run = `${quote(type)} -o ${quote(target)} ${quote(source)}`;
+    return commented(op, [
+      flags === "" ? run : `(cd ${quote(flags)} && ${run})`,
+      `undo+=(${quote(`umount -l ${quote(source)}`)})`,
+    ]);
+  }
   if (op.name === "bind") {
     return commented(op, [
       `mount --rbind ${quote(type)} ${quote(source)}`,

@@ -117,6 +117,7 @@ function rootOps({ rootMounts }: PlanContext): Op[] {
         reason,
       );
     }
+    if (mount.type.startsWith("fuse.")) return programOp(mount);
     return op(
       "monitor",
       "mount",
@@ -124,6 +125,15 @@ function rootOps({ rootMounts }: PlanContext): Op[] {
       reason,
     );
   });
+}
+
+function programOp({ source, target, options, workingDirectory }: Mount): Op {
+  return op(
+    "monitor",
+    "mount-program",
+    [source, target, options.join(","), workingDirectory ?? ""],
+    "The image's layers and the container's own, seen as one tree that a program shows; it ends when it is unmounted",
+  );
 }
 
 function birthOps({ linux }: OciSpec): Op[] {

@@ -68,6 +68,12 @@ function describe(op: Op, { errno, words }: { errno: number; words: string }): D
         exitCode: exitEngine,
         what: `error mounting ${JSON.stringify(second)} to ${JSON.stringify(op.arguments[2] ?? "")}: ${words}`,
       };
+    case "mount-program":
+      return {
+        code: "internal",
+        exitCode: exitEngine,
+        what: `error mounting ${JSON.stringify(second)} by ${JSON.stringify(first)}: ${words}`,
+      };
     default:
       return {
         code: "internal",

@@ -1,19 +1,23 @@
-import { breathe, isOpaque, isWhiteout, joinPath, splitPath, walkTree, type TreeNode } from "../archive/index.ts";
+import { breathe, isOpaque, isWhiteout, joinPath, splitPath, type TreeNode } from "../archive/index.ts";
 import { closeFd, compareNames, lstat, openDirectory, readXattr } from "../kernel/index.ts";
 import type { LowerView } from "./lower-view.ts";
+import type { OverlayFlavour } from "./overlay-flavour.ts";
 import type { Change } from "./snapshotter.ts";
 
 /**
  * What an upper directory changes against the layers below: moby's rules (pkg/archive/changes.go). A copy that equals its original
  * is no change; a directory counts when its own mode or owner changed or when something in it did.
  */
-export async function listChanges(diff: string, below: LowerView): Promise<Change[]> {
+export async function listChanges(
+  diff: string,
+  { below, walk }: { readonly below: LowerView; readonly walk: OverlayFlavour["walk"] },
+): Promise<Change[]> {
   const found = new Map<string, Change["Kind"]>();
   const rootFd = openDirectory(diff);
   const hiding = new Set<string>();
   let nodes = 0;
   try {
-    for (const node of walkTree(rootFd, "")) {
+    for (const node of walk(rootFd, { below })) {
       if (++nodes % 256 === 0) await breathe();
       const kind = node.path === "" ? undefined : changeOf(diff, node, below);
       if (kind !== undefined) note(found, node.path, kind);

@@ -26,7 +26,7 @@ export function copyAttributes(node: LowerNode, root: string, path: string): voi
     chmodFd(fd, node.stat.mode);
     for (const [name, value] of readXattrs(source)) {
       // A copy is no less merged than what it was copied from.
-      if (!/^(trusted|user)\.overlay\./.test(name)) trySetXattr(fd, name, value);
+      if (!/^(trusted\.overlay|user\.overlay|user\.fuseoverlayfs)\./.test(name)) trySetXattr(fd, name, value);
     }
     setTimesFd(fd, node.stat.mtimeNs);
   } finally {

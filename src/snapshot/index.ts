@@ -1,4 +1,4 @@
-export { createOverlay2 } from "./overlay2.ts";
+export { createOverlay2 } from "./overlay-snapshotter.ts";
 export { openSnapshotter, parseStorageDriver, storageDrivers, type StorageDriver } from "./open-snapshotter.ts";
 export { chainIdOf } from "./chain-id.ts";
 export { maxLayers } from "./overlay2-layout.ts";

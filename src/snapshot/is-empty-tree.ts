@@ -1,16 +1,15 @@
-import { walkTree } from "../archive/index.ts";
 import { closeFd, openDirectory } from "../kernel/index.ts";
-import type { LowerView } from "./lower-view.ts";
+import type { OverlayFlavour, UpperWalk } from "./overlay-flavour.ts";
 
-/** Whether an upper directory changes nothing: it holds nothing but `ignored` paths, and its root is as it is below. */
+/** Whether an upper directory changes nothing: it holds nothing but what the walk skips, and its root is as it is below. */
 export async function isEmptyTree(
   diff: string,
-  below: LowerView,
-  ignored: ReadonlySet<string> = new Set(),
+  options: UpperWalk & { readonly walk: OverlayFlavour["walk"] },
 ): Promise<boolean> {
+  const { below, walk } = options;
   const rootFd = openDirectory(diff);
   try {
-    for (const { path, stat } of walkTree(rootFd, "", { skip: (child) => ignored.has(child) })) {
+    for (const { path, stat } of walk(rootFd, options)) {
       if (path !== "") return false;
       const root = below.find("")?.stat;
       const plain = root ?? { mode: 0o40755, uid: 0, gid: 0 };

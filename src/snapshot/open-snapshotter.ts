@@ -5,7 +5,7 @@ import { EngineError, type Paths } from "../common/index.ts";
 import { filesystemOf, lstat, mount, unmount } from "../kernel/index.ts";
 import { isWhiteout } from "../archive/index.ts";
 import { overlayOptions } from "./overlay2-layout.ts";
-import { createOverlay2 } from "./overlay2.ts";
+import { createOverlay2 } from "./overlay-snapshotter.ts";
 import { layerCount } from "./records.ts";
 import type { Snapshotter } from "./snapshotter.ts";
 import { TreeSnapshotter } from "./tree-snapshotter.ts";

@@ -1,6 +1,6 @@
 /** One mount(2), made by snapshot and volumes, consumed by runtime; neither knows the other. */
 export interface Mount {
-  /** `overlay`, `bind`, `tmpfs`, `proc`, … */
+  /** `overlay`, `bind`, `tmpfs`, `proc`, …; `fuse.NAME` where a program serves it: then `source` is that program's absolute path */
   readonly type: string;
   readonly source: string;
   /** Absolute. For a container's mounts: the path inside its root. For a snapshot's root: the path on the host. */

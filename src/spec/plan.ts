@@ -4,7 +4,7 @@ import { EngineError } from "../common/index.ts";
 /** Both sides refuse a plan of another version. Raised when an op changes its meaning; new ops raise `planOpSet`. */
 export const planVersion = 1;
 /** The set of ops this engine may use. A monitor says in its hello which set it knows. */
-export const planOpSet = 1;
+export const planOpSet = 2;
 
 /** Who executes an op: the monitor, outside of the container, or the child that becomes the container's process. */
 export type Actor = "monitor" | "child";
@@ -40,6 +40,11 @@ export interface OpArguments {
     workingDirectory: string,
     root: string,
   ];
+  /**
+   * absolute path of a program that serves a file system in user space, target on the host, its -o options, working directory
+   * ("" or absolute). Done when the program has left its work to a process behind it
+   */
+  "mount-program": [program: string, target: string, options: string, workingDirectory: string];
   /**
    * source, target, flags (rec,ro,private,rprivate,…), where the target is resolved: `host` as it is, `root` inside the new
    * root (argument root) by openat2(RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS), created when missing: `dir`, `file` or `none`

@@ -39,7 +39,7 @@ test("a plan becomes a process whose output, exit code and record are told in or
 test("the hello states protocol, plan version, op set, container and log offset", async () => {
   await using container = await startMonitored({ folder, ops: containerOps({ root, words: ["sleep", "60"] }) });
   const before = await container.start.next(frame.hello);
-  expect(before.fields).toEqual(["1", "1", "1", "c0ffee", "0", "0"]);
+  expect(before.fields).toEqual(["1", "1", "2", "c0ffee", "0", "0"]);
   const pid = await container.go();
   const later = await container.connect();
   expect((await later.next(frame.hello)).fields[4]).toBe(String(pid));
