@@ -23,6 +23,7 @@ const forTests: readonly Required[] = [
   { program: "conntrack", debianPackage: "conntrack" },
   { program: "runc", debianPackage: "runc" },
   { program: "mkfs.btrfs", debianPackage: "btrfs-progs" },
+  { program: "git", debianPackage: "git" },
 ];
 
 const forLongTests: readonly Required[] = [
@@ -32,7 +33,11 @@ const forLongTests: readonly Required[] = [
   { program: "skopeo", debianPackage: "skopeo" },
   { program: "docker-registry", debianPackage: "docker-registry" },
   { program: "openssl", debianPackage: "openssl" },
+  { program: "ssh", debianPackage: "openssh-client" },
+  { program: "sshd", debianPackage: "openssh-server" },
   { program: "debootstrap", debianPackage: "debootstrap" },
+  { program: "fuse-overlayfs", debianPackage: "fuse-overlayfs" },
+  { program: "mkfs.xfs", debianPackage: "xfsprogs" },
 ];
 
 const forDebianBase: readonly Required[] = [

@@ -30,3 +30,5 @@ export { mountOrigins, mountTarget, runMounts, type RunMount } from "./run-mount
 export type { BuildSession, FilesOptions, LocalTree, SshSocket } from "./session.ts";
 export { expandWord, expandWords } from "./shell-words.ts";
 export { HttpSource, type HttpDownload, type HttpFile } from "./http-source.ts";
+export { parseGitReference, shownRemote, type GitReference } from "./git-reference.ts";
+export { gitAuthorization, GitSource, type GitFound, type GitRequest } from "./git-source.ts";

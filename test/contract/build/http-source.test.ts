@@ -4,7 +4,7 @@ import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { HttpSource } from "../../../src/build/index.ts";
+import { HttpSource } from "../../../src/build/http-source.ts";
 import { EngineError, Paths } from "../../../src/common/index.ts";
 import { newScratch } from "../../support/scratch.ts";
 
