@@ -19,6 +19,8 @@ export interface InspectRequest {
   readonly types: readonly ObjectType[];
   readonly flags: FlagValues;
   readonly size?: boolean;
+  /** Of an image that is here for several: an object of OCI in JSON. */
+  readonly platform?: string | undefined;
 }
 
 /**
@@ -68,7 +70,10 @@ async function renderer(format: string): Promise<((object: unknown) => string) |
 async function findObject(engine: ApiClient, name: string, request: InspectRequest): Promise<unknown> {
   for (const type of request.types) {
     try {
-      const query = type === "container" && request.size ? { size: true } : undefined;
+      const query =
+        type === "container"
+          ? { size: request.size || undefined }
+          : { platform: type === "image" ? request.platform : undefined };
       return await engine.get<unknown>(objectPaths[type](name), query);
     } catch (thrown) {
       const absent = isEngineRefusal(thrown) && /^(notFound|invalidArgument)$/.test(thrown.code);

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { extractTree, packTree, statInRoot } from "../archive/index.ts";
 import { EngineError, newId, shortId } from "../common/index.ts";
 import type { ImageRecord } from "../image/index.ts";
+import { parsePlatform } from "../registry/index.ts";
 import type { ContainerConfig, ContainerCreateRequest } from "../spec/index.ts";
 import { realiseMounts, wantedMounts } from "./container-mounts.ts";
 import { newRunState, type ContainerMount, type ContainerRecord } from "./container-record.ts";
@@ -72,25 +73,20 @@ export async function findImage(core: Core, reference: string): Promise<ImageRec
   return core.images.get(reference);
 }
 
-/** Throws when the image is for another platform than `os/architecture[/variant]`. */
-export async function requirePlatform(core: Core, reference: string, platform: string): Promise<void> {
-  const { os, architecture } = (await findImage(core, reference)).config;
-  const [wantedOs, wantedArchitecture = architecture] = platform.split("/");
-  if (wantedOs === os && wantedArchitecture === architecture) return;
-  throw new EngineError(
-    "invalidArgument",
-    `image with reference ${reference} was found but does not match the specified platform: wanted ${platform}, actual: ${os}/${architecture}`,
-  );
+/** The image of `os/architecture[/variant]` among those that a name stands for. Throws notFound with Docker's words. */
+export async function findImageFor(core: Core, reference: string, platform: string): Promise<ImageRecord> {
+  await findImage(core, reference);
+  return core.images.getFor(reference, parsePlatform(platform));
 }
 
 /** Makes the record, its snapshot and its volumes. Whatever fails, nothing is left. */
 export async function createContainer(
   core: Core,
-  name: string | undefined,
   request: ContainerCreateRequest,
+  { name, platform }: { name?: string | undefined; platform?: string | undefined } = {},
 ): Promise<LiveContainer> {
   if (!request.Image) throw new EngineError("invalidArgument", "no image was named: a container is made from one");
-  const image = await findImage(core, request.Image);
+  const image = platform ? await findImageFor(core, request.Image, platform) : await findImage(core, request.Image);
   const plan = planContainer(core, request, image);
   const wanted = wantedMounts(plan.config, plan.host);
   resolveNamespaceReferences(core, plan);

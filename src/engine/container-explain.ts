@@ -30,7 +30,7 @@ export async function explainContainer(core: Core, container: LiveContainer): Pr
 
 /** The plan of a container that is not there: it is made, read, and removed again. */
 export async function explainRequest(core: Core, request: ContainerCreateRequest): Promise<Explanation> {
-  const container = await createContainer(core, undefined, request);
+  const container = await createContainer(core, request);
   try {
     return await explainContainer(core, container);
   } finally {

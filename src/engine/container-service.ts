@@ -2,7 +2,7 @@ import { EngineError } from "../common/index.ts";
 import type { ContainerCreateRequest, ContainerInspect, ContainerSummary, Plan, TracedOp } from "../spec/index.ts";
 import { checkContainerFilters, matchesFilters } from "./container-filters.ts";
 import { exportContainer, readContainerArchive, statContainerPath, writeContainerArchive } from "./container-files.ts";
-import { checkName, createContainer, requirePlatform } from "./container-creation.ts";
+import { checkName, createContainer } from "./container-creation.ts";
 import { explainContainer, explainRequest } from "./container-explain.ts";
 import { attachContainer, containerLogs } from "./container-io.ts";
 import { removeContainer } from "./container-removal.ts";
@@ -41,8 +41,7 @@ export class Containers implements ContainerService {
     request: ContainerCreateRequest,
     options: { platform?: string } = {},
   ): Promise<{ id: string; warnings: string[] }> {
-    if (options.platform) await requirePlatform(this.core, request.Image ?? "", options.platform);
-    const container = await createContainer(this.core, name, request);
+    const container = await createContainer(this.core, request, { name, platform: options.platform });
     return { id: container.record.id, warnings: [] };
   }
 

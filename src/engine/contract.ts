@@ -91,7 +91,7 @@ export interface PathStat {
 }
 
 export interface ContainerService {
-  /** With a platform (`linux/amd64`): throws invalidArgument when the image is for another. */
+  /** With a platform (`linux/amd64`): of that image among those that the name stands for; throws notFound when it is not here. */
   create(
     name: string | undefined,
     request: ContainerCreateRequest,
@@ -154,23 +154,35 @@ export interface ExecService {
   inspect(id: string): Promise<ExecInspect>;
 }
 
+/** A `platform` picks one of the images that a name of an index stands for, and throws notFound when it is not here. */
 export interface ImageService {
-  list(options: { all: boolean; filters: Filters; digests: boolean; sharedSize: boolean }): Promise<ImageSummary[]>;
-  inspect(reference: string): Promise<ImageInspect>;
-  history(reference: string): Promise<ImageHistoryItem[]>;
+  /** `manifests`: with every entry of an image's index. */
+  list(options: {
+    all: boolean;
+    filters: Filters;
+    digests: boolean;
+    sharedSize: boolean;
+    manifests?: boolean;
+  }): Promise<ImageSummary[]>;
+  inspect(reference: string, options?: { platform?: Platform; manifests?: boolean }): Promise<ImageInspect>;
+  history(reference: string, platform?: Platform): Promise<ImageHistoryItem[]>;
   /** An image's layers, top first, each with the instruction that made it. */
   layers(reference: string): Promise<Panorama["imageLayers"]>;
   tag(source: string, target: { repository: string; tag: string }): Promise<void>;
+  /** With platforms: those alone of what the name stands for. */
   remove(
     reference: string,
-    options: { force: boolean; noPrune: boolean },
+    options: { force: boolean; noPrune: boolean; platforms?: readonly Platform[] },
   ): Promise<({ Untagged: string } | { Deleted: string })[]>;
   import(
     tar: AsyncIterable<Uint8Array>,
     options: { reference?: string; changes: readonly string[]; message: string },
   ): AsyncIterable<ProgressMessage>;
-  load(archive: AsyncIterable<Uint8Array>, options: { quiet: boolean }): AsyncIterable<ProgressMessage>;
-  save(references: readonly string[]): Promise<AsyncIterable<Uint8Array>>;
+  load(
+    archive: AsyncIterable<Uint8Array>,
+    options: { quiet: boolean; platform?: Platform },
+  ): AsyncIterable<ProgressMessage>;
+  save(references: readonly string[], platform?: Platform): Promise<AsyncIterable<Uint8Array>>;
   /** Makes an image of programs of the host and the libraries that they need. */
   fromHost(reference: string, programs: readonly string[]): AsyncIterable<ProgressMessage>;
   prune(filters: Filters): Promise<{ deleted: ({ Untagged: string } | { Deleted: string })[]; spaceReclaimed: number }>;
@@ -214,7 +226,12 @@ export interface RegistryService {
   /** Without a tag: every tag of the name that is here. */
   push(
     name: string,
-    options: { tag?: string; credentials: RegistryCredentials | undefined; left?: AbortSignal },
+    options: {
+      tag?: string;
+      platform?: Platform;
+      credentials: RegistryCredentials | undefined;
+      left?: AbortSignal;
+    },
   ): AsyncIterable<ProgressMessage>;
   /** Throws `unauthenticated` when the registry does not take them. */
   login(request: RegistryCredentials & { serverAddress: string }): Promise<void>;

@@ -6,6 +6,7 @@ import {
   type ImageInspect,
   type ImageSummary,
   type Panorama,
+  type Platform,
   type ProgressMessage,
 } from "../spec/index.ts";
 import type { ImageRecord } from "../image/index.ts";
@@ -25,12 +26,14 @@ export class EngineImages implements ImageService {
     return this.core.images.summaries({ ...options, usedBy: imageUsers(this.core) });
   }
 
-  async inspect(reference: string): Promise<ImageInspect> {
-    return this.core.images.inspect((await findImage(this.core, reference)).id);
+  async inspect(reference: string, options: { platform?: Platform; manifests?: boolean } = {}): Promise<ImageInspect> {
+    await findImage(this.core, reference);
+    return this.core.images.inspect(reference, { ...options, usedBy: imageUsers(this.core) });
   }
 
-  async history(reference: string): Promise<ImageHistoryItem[]> {
-    return this.core.images.history((await findImage(this.core, reference)).id);
+  async history(reference: string, platform?: Platform): Promise<ImageHistoryItem[]> {
+    await findImage(this.core, reference);
+    return this.core.images.history(reference, platform);
   }
 
   async layers(reference: string): Promise<Panorama["imageLayers"]> {
@@ -52,7 +55,10 @@ export class EngineImages implements ImageService {
     this.#publishTag(this.core.images.get(source).id, `${target.repository}:${target.tag}`);
   }
 
-  async remove(reference: string, options: { force: boolean; noPrune: boolean }): Promise<Deleted[]> {
+  async remove(
+    reference: string,
+    options: { force: boolean; noPrune: boolean; platforms?: readonly Platform[] },
+  ): Promise<Deleted[]> {
     const before = this.core.images.list();
     const removed = await this.core.images.remove(reference, { ...options, usedBy: imageUsers(this.core) });
     this.#publishRemoval(removed, before);
@@ -70,7 +76,10 @@ export class EngineImages implements ImageService {
     this.#publish("import", id);
   }
 
-  async *load(archive: AsyncIterable<Uint8Array>, options: { quiet: boolean }): AsyncGenerator<ProgressMessage> {
+  async *load(
+    archive: AsyncIterable<Uint8Array>,
+    options: { quiet: boolean; platform?: Platform },
+  ): AsyncGenerator<ProgressMessage> {
     for await (const message of this.core.images.load(archive, options)) {
       yield message;
       const [, name] = /^Loaded image(?: ID)?: (\S+)/.exec(message.stream ?? "") ?? [];
@@ -78,8 +87,8 @@ export class EngineImages implements ImageService {
     }
   }
 
-  async save(references: readonly string[]): Promise<AsyncIterable<Uint8Array>> {
-    const archive = await this.core.images.save(references);
+  async save(references: readonly string[], platform?: Platform): Promise<AsyncIterable<Uint8Array>> {
+    const archive = await this.core.images.save(references, platform);
     for (const id of new Set(references.flatMap((name) => this.core.images.find(name)?.id ?? [])))
       this.#publish("save", id);
     return archive;

@@ -56,7 +56,7 @@ export class EngineRegistries implements RegistryService {
   }
 
   async *push(name: string, options: Parameters<RegistryService["push"]>[1]): AsyncGenerator<ProgressMessage> {
-    const { tag, credentials, left } = options;
+    const { tag, platform, credentials, left } = options;
     const reference = parseReference(tag === undefined ? name : joinTag(name, tag));
     const whole = reference.tag !== undefined || reference.digest !== undefined;
     const names = whole ? [familiarString(reference)] : this.#core.images.tagsOf(name);
@@ -64,7 +64,7 @@ export class EngineRegistries implements RegistryService {
       throw new EngineError("notFound", `An image does not exist locally with the tag: ${familiarName(reference)}`);
     }
     for (const each of names) {
-      yield* this.#core.images.push(each, { settings: this.#settings, credentials, left });
+      yield* this.#core.images.push(each, { settings: this.#settings, platform, credentials, left });
       this.#publish("push", each);
     }
   }

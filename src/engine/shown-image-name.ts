@@ -4,7 +4,7 @@ import type { Core } from "./core.ts";
 export function shownImageName(core: Core, record: { imageId: string; config: { Image?: string } }): string {
   const asked = record.config.Image ?? record.imageId;
   try {
-    return core.images.find(asked)?.id === record.imageId ? asked : record.imageId;
+    return core.images.means(asked, record.imageId) ? asked : record.imageId;
   } catch {
     return record.imageId;
   }

@@ -1,11 +1,13 @@
 import { createHash } from "node:crypto";
 import { EngineError } from "../common/index.ts";
 import type { Layer } from "../snapshot/index.ts";
+import { hostPlatform } from "../registry/index.ts";
 import { mediaTypes, parseReference, repositoryName, withDefaultTag } from "../spec/index.ts";
 import { chainIdsOf } from "./chain-ids.ts";
 import { parseImageConfig } from "./image-config.ts";
-import type { CreateImageOptions, ImageRecord, ImageServices } from "./image-record.ts";
+import type { CreateImageOptions, ImageRecord, ImageServices, IndexedImage } from "./image-record.ts";
 import type { ImageTable } from "./image-table.ts";
+import { fitsPlatform } from "./image-platform.ts";
 
 /** Checks that layers and config tell the same, stores the config, then writes the record. */
 export async function createImage(
@@ -27,20 +29,49 @@ export async function createImage(
   const blobs = layers.map((layer, index) => ({ layer, blob: options.blobs?.[index] ?? table.blobOf(layer.diffId) }));
   table.atomically(() => {
     table.insert({ id, config, parent: parent === id ? "" : parent, sizeBytes }, blobs);
-    if (target) table.putTag(id, target);
-    if (options.source) recordSource(table, { id, source: options.source });
+    const main = options.indexed ? recordIndexes(table, { id, target, indexed: options.indexed }) : id;
+    if (target) nameImage(table, { id: main, target, index: options.indexed?.indexes[0]?.digest });
+    if (options.source) recordSource(table, { id, main, source: options.source });
   });
   const record = table.byId(id);
   if (!record) throw new EngineError("internal", `The image "${id}" was removed while it was created`);
   return record;
 }
 
+/** Puts a tag on an image, and on the index that the tag stands for. Within the caller's transaction. */
+export function nameImage(
+  table: ImageTable,
+  { id, target, index }: { id: string; target: { repository: string; tag: string }; index: string | undefined },
+): void {
+  table.putTag(id, target);
+  if (index !== undefined) table.indexes.nameTag(target, index);
+}
+
+/** Answers the image that a name of the outermost index means where no platform is asked for. */
+function recordIndexes(
+  table: ImageTable,
+  {
+    id,
+    target,
+    indexed,
+  }: { id: string; target: { repository: string; tag: string } | undefined; indexed: IndexedImage },
+): string {
+  const { indexes, manifest, platform } = indexed;
+  table.putManifest(id, manifest);
+  for (const index of indexes) table.indexes.add(index, { imageId: id, manifest, platform });
+  const before = target && table.imageOfTag(target.repository, target.tag);
+  const members = table.indexes.members(indexes[0]?.digest ?? "");
+  const host = hostPlatform();
+  const ofHost = members.find((member) => fitsPlatform(member.platform, host))?.imageId;
+  return ofHost ?? members.find(({ imageId }) => imageId === before)?.imageId ?? id;
+}
+
 function recordSource(
   table: ImageTable,
-  { id, source }: { id: string; source: NonNullable<CreateImageOptions["source"]> },
+  { id, main, source }: { id: string; main: string; source: NonNullable<CreateImageOptions["source"]> },
 ): void {
   table.putManifest(id, source.manifest);
-  table.putDigest(id, { repository: source.repository, digest: source.digest });
+  table.putDigest(main, { repository: source.repository, digest: source.digest });
   for (const { digest } of source.layers) table.putBlobSource(digest, source.repository);
 }
 

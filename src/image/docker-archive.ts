@@ -2,6 +2,7 @@ import type { Descriptor } from "../spec/index.ts";
 import { parseReference } from "../spec/index.ts";
 import { invalid, type ArchiveMembers } from "./archive-members.ts";
 import { isObject } from "./image-config.ts";
+import type { IndexedImage } from "./image-record.ts";
 
 /** An image found in an archive, of either form. */
 export interface ArchivedImage {
@@ -10,6 +11,8 @@ export interface ArchivedImage {
   readonly layers: readonly (Descriptor | undefined)[];
   /** `name:tag` each. */
   readonly references: readonly string[];
+  /** How an index in the archive names it; its blobs are then kept as they came. */
+  readonly indexed?: IndexedImage;
 }
 
 /** The images of a docker-archive, by its manifest.json (Docker 1.10 and later, podman, skopeo). */

@@ -1,9 +1,25 @@
 import type { ImageInspect, ImageRunConfig } from "../spec/index.ts";
-import type { ImageRecord, ImageServices } from "./image-record.ts";
+import { imageDescriptor, imageManifests } from "./image-manifests.ts";
+import type { ImageRecord, ImageServices, ImageUsers } from "./image-record.ts";
+
+export interface InspectOptions {
+  /** Digest of the index that the name stood for. */
+  readonly index?: string | undefined;
+  /** Fill in `Manifests`. */
+  readonly manifests?: boolean;
+  readonly usedBy?: ImageUsers | undefined;
+}
 
 /** The members that API versions 1.24 to 1.51 know. */
-export function inspectImage({ snapshots }: ImageServices, image: ImageRecord): ImageInspect {
+export function inspectImage(
+  services: ImageServices,
+  image: ImageRecord,
+  { index, manifests = false, usedBy }: InspectOptions,
+): ImageInspect {
+  const { snapshots } = services;
   const { config } = image;
+  const shown = { image, index, usedBy };
+  const descriptor = imageDescriptor(services, shown);
   const diffIds = [...config.rootfs.diff_ids];
   return {
     Id: image.id,
@@ -26,6 +42,8 @@ export function inspectImage({ snapshots }: ImageServices, image: ImageRecord): 
       image.chainId === undefined ? { Name: snapshots.name, Data: null } : snapshots.graphDriver(image.chainId),
     RootFS: { Type: "layers", ...(diffIds.length > 0 ? { Layers: diffIds } : {}) },
     Metadata: { LastTagTime: image.lastTagTime },
+    ...(descriptor ? { Descriptor: descriptor } : {}),
+    ...(manifests ? { Manifests: imageManifests(services, shown) } : {}),
   };
 }
 

@@ -2,7 +2,7 @@ import type { Database } from "bun:sqlite";
 import type { Paths } from "../common/index.ts";
 import type { ContentStore } from "../content/index.ts";
 import type { Layer, Snapshotter } from "../snapshot/index.ts";
-import type { Descriptor, ImageConfig } from "../spec/index.ts";
+import type { Descriptor, ImageConfig, Platform } from "../spec/index.ts";
 import type { ImageTable } from "./image-table.ts";
 import type { LayerHolds } from "./layer-holds.ts";
 
@@ -63,6 +63,14 @@ export interface CreateImageOptions {
     readonly manifest: Descriptor;
     readonly layers: readonly Descriptor[];
   };
+  /** The indexes that led to it, the outermost first, and how the innermost names it: the tag then stands for all that is in them. */
+  readonly indexed?: IndexedImage | undefined;
+}
+
+export interface IndexedImage {
+  readonly indexes: readonly Descriptor[];
+  readonly manifest: Descriptor;
+  readonly platform: Platform;
 }
 
 /** Containers made of an image; `running` ones cannot be overruled. */

@@ -6,6 +6,7 @@ import {
   type ImageHistoryItem,
   type ImageInspect,
   type ImageSummary,
+  type Platform,
   type ProgressMessage,
 } from "../spec/index.ts";
 import { collectImages } from "./collect-images.ts";
@@ -13,6 +14,7 @@ import { createImage } from "./create-image.ts";
 import { EmbeddedImages } from "./embedded-images.ts";
 import { makeFromHost } from "./from-host.ts";
 import { imageHistory } from "./image-history.ts";
+import { getImageFor, indexMeant, membersMeant } from "./image-platform.ts";
 import { inspectImage } from "./image-inspect.ts";
 import { findImage, getImage } from "./image-lookup.ts";
 import type {
@@ -76,6 +78,19 @@ export class ImageStore {
     return findImage(this.#services.table, referenceOrId);
   }
 
+  /** As `get`, for one platform of those that a name stands for. Throws notFound, with Docker's words, when it is not here. */
+  getFor(referenceOrId: string, platform: Platform): ImageRecord {
+    return getImageFor(this.#services.table, referenceOrId, platform);
+  }
+
+  /** Whether a name stands for this image, as that of one platform among others. */
+  means(reference: string, id: string): boolean {
+    return (
+      this.find(reference)?.id === id ||
+      membersMeant(this.#services.table, reference).some(({ imageId }) => imageId === id)
+    );
+  }
+
   /** All, intermediate ones too, in no order. */
   list(): ImageRecord[] {
     return this.#services.table.all();
@@ -98,7 +113,7 @@ export class ImageStore {
 
   /** Puts `repository:tag` on an image; the tag moves when another image had it. */
   async tag(source: string, target: { repository: string; tag: string }): Promise<void> {
-    tagImage(this.#services.table, this.get(source).id, target);
+    tagImage(this.#services.table, source, target);
   }
 
   /** Records the digest under which a registry knows the image: `repository@sha256:…`, whose manifest is then kept. */
@@ -110,7 +125,7 @@ export class ImageStore {
   /** Untags, and deletes what has no reference left, by Docker's rules. Throws conflict with Docker's words. */
   async remove(
     reference: string,
-    options: { force: boolean; noPrune: boolean; usedBy: ImageUsers },
+    options: { force: boolean; noPrune: boolean; usedBy: ImageUsers; platforms?: readonly Platform[] },
   ): Promise<DeletedItem[]> {
     return removeImage(this.#services, reference, options);
   }
@@ -120,12 +135,19 @@ export class ImageStore {
     return summarizeImages(this.#services, options);
   }
 
-  async inspect(reference: string): Promise<ImageInspect> {
-    return inspectImage(this.#services, this.get(reference));
+  /** With a platform: that one of the name's. */
+  async inspect(
+    reference: string,
+    options: { platform?: Platform; manifests?: boolean; usedBy?: ImageUsers } = {},
+  ): Promise<ImageInspect> {
+    const { platform } = options;
+    const image = platform ? this.getFor(reference, platform) : this.get(reference);
+    const index = platform ? undefined : indexMeant(this.#services.table, reference);
+    return inspectImage(this.#services, image, { ...options, index });
   }
 
-  async history(reference: string): Promise<ImageHistoryItem[]> {
-    return imageHistory(this.#services.table, this.get(reference));
+  async history(reference: string, platform?: Platform): Promise<ImageHistoryItem[]> {
+    return imageHistory(this.#services.table, platform ? this.getFor(reference, platform) : this.get(reference));
   }
 
   /** A tar (perhaps compressed) becomes an image of one layer; the last message's status is its id. */
@@ -134,7 +156,10 @@ export class ImageStore {
   }
 
   /** Reads a docker-archive or an OCI layout, perhaps compressed. */
-  load(archive: AsyncIterable<Uint8Array>, options: { quiet: boolean }): AsyncGenerator<ProgressMessage> {
+  load(
+    archive: AsyncIterable<Uint8Array>,
+    options: { quiet: boolean; platform?: Platform },
+  ): AsyncGenerator<ProgressMessage> {
     return loadImages(this.#services, archive, options);
   }
 
@@ -163,8 +188,8 @@ export class ImageStore {
   }
 
   /** One archive of both forms: OCI layout and docker-archive's manifest.json over the same blobs. */
-  async save(references: readonly string[]): Promise<AsyncIterable<Uint8Array>> {
-    return saveImages(this.#services, references);
+  async save(references: readonly string[], platform?: Platform): Promise<AsyncIterable<Uint8Array>> {
+    return saveImages(this.#services, references, platform);
   }
 
   /** Makes an image of programs of the host and what they need; the last message's status is its id. */

@@ -2,6 +2,7 @@
 import type { ImageSummary } from "../spec/index.ts";
 import { booleanFilter, checkFilters, matchesLabels, matchesReference, untilMs } from "./image-filters.ts";
 import { getImage } from "./image-lookup.ts";
+import { imageDescriptor, imageManifests } from "./image-manifests.ts";
 import type { Filters, ImageRecord, ImageServices, ImageUsers } from "./image-record.ts";
 
 export interface SummaryOptions {
@@ -13,6 +14,8 @@ export interface SummaryOptions {
   readonly sharedSize: boolean;
   /** Fill in `Containers`; -1 without. */
   readonly usedBy?: ImageUsers;
+  /** Fill in `Manifests`. */
+  readonly manifests?: boolean;
 }
 
 const knownFilters = ["dangling", "label", "label!", "before", "since", "reference", "until"];
@@ -25,7 +28,7 @@ export function summarizeImages(services: ImageServices, options: SummaryOptions
   const parents = new Set(images.map((image) => image.parent));
   const uses = options.sharedSize ? countLayerUses(images) : undefined;
   return images
-    .filter((image) => accepts(image))
+    .filter((image) => accepts(image) && !isShownByItsIndex(services, image))
     .map((image) => shownReferences(image, { options, hasChildren: parents.has(image.id) }))
     .filter((shown) => shown !== undefined)
     .toSorted((a, b) => Date.parse(b.image.createdAt) - Date.parse(a.image.createdAt))
@@ -40,7 +43,27 @@ export function summarizeImages(services: ImageServices, options: SummaryOptions
       SharedSize: uses ? sharedSize(image, uses) : -1,
       Labels: image.config.config?.Labels ?? null,
       Containers: options.usedBy ? options.usedBy(image.id).length : -1,
+      ...manifestMembers(services, image, options),
     }));
+}
+
+/** What another image's entry stands for: a name of several platforms is listed once. */
+function isShownByItsIndex({ table }: ImageServices, image: ImageRecord): boolean {
+  return image.repoTags.length + image.repoDigests.length === 0 && table.indexes.keeps(image.id);
+}
+
+function manifestMembers(
+  services: ImageServices,
+  image: ImageRecord,
+  { manifests, usedBy }: SummaryOptions,
+): Pick<ImageSummary, "Descriptor" | "Manifests"> {
+  const index = services.table.indexes.of(image.id).find((digest) => services.table.indexes.isNamed(digest));
+  const shown = { image, index, usedBy };
+  const descriptor = imageDescriptor(services, shown);
+  return {
+    ...(descriptor ? { Descriptor: descriptor } : {}),
+    ...(manifests ? { Manifests: imageManifests(services, shown) } : {}),
+  };
 }
 
 /** The filters that look at the image alone. */

@@ -4,6 +4,7 @@ import type { Layer, Snapshotter } from "../snapshot/index.ts";
 import { familiarString, parseReference, type Descriptor, type ImageConfig } from "../spec/index.ts";
 import { maxConfigBytes, parseImageConfig } from "./image-config.ts";
 import { zeroTime, type ImageRecord } from "./image-record.ts";
+import { IndexTable } from "./index-table.ts";
 
 const schema = `
   CREATE TABLE IF NOT EXISTS images (
@@ -60,6 +61,7 @@ export function referenceText(reference: StoredReference): string {
 
 /** The rows of images, their layers, tags and digests. Each method is one transaction. */
 export class ImageTable {
+  readonly indexes: IndexTable;
   readonly #db: Database;
   readonly #content: ContentStore;
   readonly #snapshots: Snapshotter;
@@ -71,6 +73,7 @@ export class ImageTable {
     this.#content = options.content;
     this.#snapshots = options.snapshots;
     this.#db.run(schema);
+    this.indexes = new IndexTable(this.#db);
   }
 
   byId(id: string): ImageRecord | undefined {
@@ -152,6 +155,7 @@ export class ImageTable {
       this.#db.query("DELETE FROM image_layers WHERE image_id = ?").run(id);
       this.#db.query("DELETE FROM image_manifests WHERE image_id = ?").run(id);
       this.#db.query("DELETE FROM images WHERE id = ?").run(id);
+      this.indexes.forgetImage(id);
     })();
     this.#configs.delete(id);
   }
@@ -172,9 +176,11 @@ export class ImageTable {
     )[0];
   }
 
+  /** A tag that stood for an index does so no more; whoever means one names it after this. */
   putTag(id: string, { repository, tag }: { repository: string; tag: string }): void {
     this.#durably(() => {
       this.#db.query("INSERT OR REPLACE INTO image_tags VALUES (?, ?, ?)").run(repository, tag, id);
+      this.indexes.forgetTag({ repository, tag });
       this.#db.query("UPDATE images SET last_tag_time = ? WHERE id = ?").run(new Date().toISOString(), id);
     });
   }
@@ -190,6 +196,7 @@ export class ImageTable {
       this.#db
         .query("DELETE FROM image_tags WHERE repository = ? AND tag = ?")
         .run(reference.repository, reference.tag);
+      this.indexes.forgetTag(reference);
     } else {
       this.#db
         .query("DELETE FROM image_digests WHERE repository = ? AND digest = ?")
@@ -282,7 +289,7 @@ export class ImageTable {
         `SELECT id AS value FROM images UNION SELECT digest FROM image_digests
           UNION SELECT digest FROM image_manifests
           UNION SELECT blob_digest FROM image_layers WHERE blob_digest IS NOT NULL UNION SELECT digest FROM layer_blobs`,
-      ),
+      ).concat(this.indexes.contentDigests()),
     );
   }
 

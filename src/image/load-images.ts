@@ -5,30 +5,33 @@ import {
   parseReference,
   repositoryName,
   type Descriptor,
+  type Platform,
   type ProgressMessage,
 } from "../spec/index.ts";
+import { platformText } from "../registry/index.ts";
 import { ArchiveMembers, invalid } from "./archive-members.ts";
 import { chainIdsOf } from "./chain-ids.ts";
 import { collectBlobs } from "./collect-images.ts";
-import { createImage, parseTag } from "./create-image.ts";
+import { createImage, nameImage, parseTag } from "./create-image.ts";
 import { readDockerArchive, type ArchivedImage } from "./docker-archive.ts";
 import { parseImageConfig } from "./image-config.ts";
+import { fitsPlatform, platformOf } from "./image-platform.ts";
 import type { ImageRecord, ImageServices } from "./image-record.ts";
 import { layerFromBlob } from "./layer-blob.ts";
 import type { LayerHold } from "./layer-holds.ts";
 import { releaseLayers } from "./layer-release.ts";
-import { readOciLayout } from "./oci-layout.ts";
+import { holdsIndex, readOciLayout } from "./oci-layout.ts";
 
 /** See `ImageStore.load`. A wrong archive leaves nothing behind but the images that were whole before the error. */
 export async function* loadImages(
   services: ImageServices,
   archive: AsyncIterable<Uint8Array>,
-  { quiet }: { quiet: boolean },
+  { quiet, platform }: { quiet: boolean; platform?: Platform | undefined },
 ): AsyncGenerator<ProgressMessage> {
   try {
     using lease = services.content.lease("load");
     const members = await ArchiveMembers.read(services, decompress(archive), lease);
-    for (const image of findImages(members)) {
+    for (const image of findImages(members, platform)) {
       for await (const message of loadImage(services, image)) {
         if (!quiet || message.stream !== undefined) yield message;
       }
@@ -38,13 +41,24 @@ export async function* loadImages(
   }
 }
 
-function findImages(members: ArchiveMembers): ArchivedImage[] {
-  if (members.has("manifest.json")) return readDockerArchive(members);
-  if (members.has("oci-layout")) return readOciLayout(members);
+function findImages(members: ArchiveMembers, platform: Platform | undefined): ArchivedImage[] {
+  if (members.has("manifest.json") && !holdsIndex(members)) return forPlatform(readDockerArchive(members), platform);
+  if (members.has("oci-layout")) return forPlatform(readOciLayout(members, platform), platform);
   if (members.has("repositories")) {
     throw new EngineError("unsupported", "The image archive has no manifest.json: it is of a Docker before 1.10");
   }
   throw invalid("it has neither manifest.json nor oci-layout");
+}
+
+function forPlatform(images: ArchivedImage[], platform: Platform | undefined): ArchivedImage[] {
+  if (!platform) return images;
+  for (const { configBytes } of images) {
+    const own = platformOf({ config: parseImageConfig(configBytes) });
+    if (fitsPlatform(own, platform)) continue;
+    const words = `wanted ${platformText(platform)}, actual: ${platformText(own)}`;
+    throw new EngineError("notFound", `An image in the archive does not match the specified platform: ${words}`);
+  }
+  return images;
 }
 
 async function* loadImage(services: ImageServices, archived: ArchivedImage): AsyncGenerator<ProgressMessage> {
@@ -66,16 +80,22 @@ async function* loadImage(services: ImageServices, archived: ArchivedImage): Asy
     for (const [index, diffId] of diffIds.entries()) {
       const blob = archived.layers[index];
       yield progress(diffId, blob, 0);
-      kept.push(await loadLayer(services, { hold, index, chainIds, diffId, blob }));
+      const needed = await loadLayer(services, { hold, index, chainIds, diffId, blob });
+      // A manifest of an index goes on as it is, and so do the blobs that it names.
+      kept.push(archived.indexed ? blob : needed);
       yield progress(diffId, blob, blob?.size ?? 0);
     }
-    image = await createImage(services, archived.configBytes, { layers: chainIds, blobs: kept });
+    image = await createImage(services, archived.configBytes, {
+      layers: chainIds,
+      blobs: kept,
+      indexed: archived.indexed,
+    });
   } finally {
     hold[Symbol.dispose]();
     // Not in a catch: a client that goes away ends the generator without an error.
     if (!image) await releaseLayers(services, chainIds.toReversed());
   }
-  yield* nameImage(services, image, archived.references);
+  yield* nameLoaded(services, image, archived);
 }
 
 interface LayerOfImage {
@@ -108,10 +128,10 @@ function progress(diffId: string, blob: Descriptor | undefined, current: number)
   };
 }
 
-async function* nameImage(
+async function* nameLoaded(
   { table }: ImageServices,
   image: ImageRecord,
-  references: readonly string[],
+  { references, indexed }: ArchivedImage,
 ): AsyncGenerator<ProgressMessage> {
   for (const text of references) {
     const name = familiarString(parseReference(text));
@@ -121,8 +141,8 @@ async function* nameImage(
       const message = `The image ${name} already exists, renaming the old one with ID ${before} to empty string\n`;
       yield { stream: message };
     }
-    table.putTag(image.id, target);
+    table.atomically(() => nameImage(table, { id: image.id, target, index: indexed?.indexes[0]?.digest }));
     yield { stream: `Loaded image: ${name}\n` };
   }
-  if (references.length === 0) yield { stream: `Loaded image ID: ${image.id}\n` };
+  if (references.length === 0 && !table.indexes.keeps(image.id)) yield { stream: `Loaded image ID: ${image.id}\n` };
 }

@@ -1,10 +1,18 @@
 // OCI image spec, image-layout.md and image-index.md.
-import { canonicalString, isDigest, parseReference, type Descriptor, mediaTypes } from "../spec/index.ts";
+import {
+  canonicalString,
+  isDigest,
+  parseReference,
+  type Descriptor,
+  type Platform,
+  mediaTypes,
+} from "../spec/index.ts";
 import { EngineError } from "../common/index.ts";
 import { invalid, type ArchiveMembers } from "./archive-members.ts";
 import type { ArchivedImage } from "./docker-archive.ts";
-import { hostArchitecture } from "./image-bytes.ts";
-import { isObject } from "./image-config.ts";
+import { hostPlatform, platformText } from "../registry/index.ts";
+import { isObject, parseImageConfig } from "./image-config.ts";
+import { fitsPlatform, platformOf } from "./image-platform.ts";
 
 const maxIndexDepth = 4;
 /** containerd's whole reference, and the specification's, which often is a tag alone. */
@@ -12,22 +20,47 @@ const nameAnnotations = ["io.containerd.image.name", "org.opencontainers.image.r
 const manifestTypes: readonly string[] = [mediaTypes.ociManifest, mediaTypes.dockerManifest];
 const indexTypes: readonly string[] = [mediaTypes.ociIndex, mediaTypes.dockerList];
 
-/** The images of an OCI layout's index.json; of an image for several platforms, the one for this machine. */
-export function readOciLayout(members: ArchiveMembers): ArchivedImage[] {
+/** A manifest in an archive, and the indexes that led to it, the outermost first. */
+interface FoundManifest {
+  readonly descriptor: Descriptor;
+  readonly indexes: readonly Descriptor[];
+  readonly platform: Platform | undefined;
+}
+
+/**
+ * The images of an OCI layout's index.json. An index in it is taken with every image that the archive holds of it, that for this
+ * machine first; with `platform`, with that alone.
+ */
+export function readOciLayout(members: ArchiveMembers, platform?: Platform): ArchivedImage[] {
   checkLayoutVersion(members);
   const images = new Map<string, ArchivedImage>();
   for (const descriptor of descriptors(members.json("index.json"), "manifests")) {
-    const manifest = manifestFor(members, descriptor, 0);
-    if (!manifest) continue;
+    const found = manifestsOf(members, { descriptor, indexes: [], platform: descriptor.platform }).filter(
+      (each) => !platform || !each.platform || fitsPlatform(each.platform, platform),
+    );
     const reference = referenceOf(descriptor);
-    const known = images.get(manifest.digest);
-    const image = known ?? { ...readManifest(members, manifest), references: [] };
-    // Several names of one image are several entries with the same digest.
-    const references = reference === undefined ? image.references : [...image.references, reference];
-    images.set(manifest.digest, { ...image, references });
+    for (const [position, manifest] of hostFirst(found).entries()) {
+      const key = `${descriptor.digest} ${manifest.descriptor.digest}`;
+      const image = images.get(key) ?? { ...readManifest(members, manifest), references: [] };
+      // Several names of one image are several entries with the same digest. An index's name is put on its first.
+      const named = reference !== undefined && position === 0;
+      images.set(key, { ...image, references: named ? [...image.references, reference] : image.references });
+    }
   }
-  if (images.size === 0) throw invalid(`"index.json" has no image for linux/${hostArchitecture()}`);
+  if (images.size === 0) throw invalid(`"index.json" has no image for ${platform ? platformText(platform) : "linux"}`);
   return [...images.values()];
+}
+
+/** Whether index.json names an index: then manifest.json beside it tells less than the layout does. */
+export function holdsIndex(members: ArchiveMembers): boolean {
+  if (!members.has("oci-layout") || !members.has("index.json")) return false;
+  return descriptors(members.json("index.json"), "manifests").some(({ mediaType }) => indexTypes.includes(mediaType));
+}
+
+function hostFirst(found: readonly FoundManifest[]): FoundManifest[] {
+  const isOther = ({ platform }: FoundManifest): number =>
+    platform === undefined || fitsPlatform(platform, hostPlatform()) ? 0 : 1;
+  return found.toSorted((left, right) => isOther(left) - isOther(right));
 }
 
 function checkLayoutVersion(members: ArchiveMembers): void {
@@ -45,25 +78,38 @@ function referenceOf({ annotations = {} }: Descriptor): string | undefined {
   return parsed.tag === undefined ? undefined : canonicalString({ ...parsed, tag: parsed.tag });
 }
 
-/** Follows indexes down to a manifest for this machine; undefined for what is none (attestations, other platforms). */
-function manifestFor(members: ArchiveMembers, descriptor: Descriptor, depth: number): Descriptor | undefined {
-  if (depth > maxIndexDepth) throw invalid(`its indexes are nested more than ${maxIndexDepth} deep`);
-  if (manifestTypes.includes(descriptor.mediaType)) return descriptor;
-  if (!indexTypes.includes(descriptor.mediaType)) return undefined;
-  const entries = descriptors(members.json(blobName(descriptor)), "manifests").filter(isForThisMachine);
-  for (const entry of entries) {
-    if (!members.has(blobName(entry))) continue;
-    const found = manifestFor(members, entry, depth + 1);
-    if (found) return found;
-  }
-  return undefined;
+/** Follows indexes down to the manifests of images whose blobs are there: not to attestations, nor to other systems. */
+function manifestsOf(members: ArchiveMembers, found: FoundManifest): FoundManifest[] {
+  const { descriptor, indexes, platform } = found;
+  if (indexes.length > maxIndexDepth) throw invalid(`its indexes are nested more than ${maxIndexDepth} deep`);
+  if (manifestTypes.includes(descriptor.mediaType))
+    return indexes.length === 0 || isWhole(members, found) ? [found] : [];
+  if (!indexTypes.includes(descriptor.mediaType)) return [];
+  checkSize(members, descriptor);
+  return descriptors(members.json(blobName(descriptor)), "manifests")
+    .filter((entry) => members.has(blobName(entry)))
+    .flatMap((entry) =>
+      manifestsOf(members, {
+        descriptor: entry,
+        indexes: [...indexes, descriptor],
+        platform: entry.platform ?? platform,
+      }),
+    );
 }
 
-function isForThisMachine({ platform }: Descriptor): boolean {
-  return platform === undefined || (platform.os === "linux" && platform.architecture === hostArchitecture());
+function isWhole(members: ArchiveMembers, { descriptor, platform }: FoundManifest): boolean {
+  if (platform && platform.os !== "linux") return false;
+  const manifest = members.json(blobName(descriptor));
+  if (!isObject(manifest)) throw invalid(`the manifest "${descriptor.digest}" is no object`);
+  return [asDescriptor(manifest["config"]), ...descriptors(manifest, "layers")].every((blob) =>
+    members.has(blobName(blob)),
+  );
 }
 
-function readManifest(members: ArchiveMembers, descriptor: Descriptor): Omit<ArchivedImage, "references"> {
+function readManifest(
+  members: ArchiveMembers,
+  { descriptor, indexes, platform }: FoundManifest,
+): Omit<ArchivedImage, "references"> {
   const manifest = members.json(blobName(descriptor));
   if (!isObject(manifest)) throw invalid(`the manifest "${descriptor.digest}" is no object`);
   const config = asDescriptor(manifest["config"]);
@@ -80,7 +126,17 @@ function readManifest(members: ArchiveMembers, descriptor: Descriptor): Omit<Arc
     checkSize(members, layer);
     return layer;
   });
-  return { configBytes: members.bytes(blobName(config)), layers };
+  const configBytes = members.bytes(blobName(config));
+  if (indexes.length === 0) return { configBytes, layers };
+  return {
+    configBytes,
+    layers,
+    indexed: {
+      indexes,
+      manifest: descriptor,
+      platform: platform ?? platformOf({ config: parseImageConfig(configBytes) }),
+    },
+  };
 }
 
 function descriptors(document: unknown, member: string): Descriptor[] {

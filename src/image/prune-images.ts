@@ -32,7 +32,9 @@ export async function pruneImages(
 /** The names by which the image is to be removed; none when it stays. */
 function prunableNames({ table }: ImageServices, image: ImageRecord, danglingOnly: boolean): string[] {
   const references = table.references(image.id);
-  if (references.length === 0) return table.children(image.id).length > 0 ? [] : [image.id];
+  if (references.length === 0) {
+    return table.children(image.id).length > 0 || table.indexes.keeps(image.id) ? [] : [image.id];
+  }
   if (danglingOnly && image.repoTags.length > 0) return [];
   return references.map(referenceText);
 }

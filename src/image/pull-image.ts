@@ -24,6 +24,7 @@ import { collectBlobs } from "./collect-images.ts";
 import { createImage } from "./create-image.ts";
 import { maxConfigBytes, parseImageConfig } from "./image-config.ts";
 import { imageOfReference } from "./image-lookup.ts";
+import { membersMeant } from "./image-platform.ts";
 import type { ImageServices } from "./image-record.ts";
 import { fetchLayers } from "./pull-layers.ts";
 import { releaseLayers } from "./layer-release.ts";
@@ -80,10 +81,11 @@ export async function pullImage(services: ImageServices, reference: Reference, w
     const pull: Pull = { ...work, services, repository, lease };
     const top = await resolve(repository, { reference, wanted });
     work.tell({ status: `Pulling from ${reference.path}`, id: wanted });
-    const before = imageOfReference(services.table, reference);
+    const main = imageOfReference(services.table, reference);
+    const before = main === undefined ? [] : [main, ...membersMeant(services.table, name).map((each) => each.imageId)];
     const id = await pullManifest(pull, { reference, top });
     work.tell({ status: `Digest: ${top.descriptor.digest}` });
-    const state = before === id ? "Image is up to date for" : "Downloaded newer image for";
+    const state = before.includes(id) ? "Image is up to date for" : "Downloaded newer image for";
     work.tell({ status: `Status: ${state} ${name}` });
   } finally {
     await collectBlobs(services);
@@ -117,10 +119,9 @@ async function pullManifest(
   { reference, top }: { reference: Reference; top: ParsedManifest },
 ): Promise<string> {
   const { services, lease, repository } = pull;
-  await keepBytes(pull, top);
   const chosen = await imageManifest(pull, top);
-  await keepBytes(pull, chosen);
-  const { manifest } = chosen;
+  for (const each of [...chosen.indexes, chosen]) await keepBytes(pull, each);
+  const { manifest, indexes } = chosen;
   await services.content.ingest(bounded(repository.blob(manifest.config), manifest.config), {
     mediaType: manifest.config.mediaType,
     expected: manifest.config,
@@ -147,6 +148,15 @@ async function pullManifest(
         manifest: chosen.descriptor,
         layers: manifest.layers,
       },
+      ...(indexes.length > 0
+        ? {
+            indexed: {
+              indexes: indexes.map(({ descriptor }) => descriptor),
+              manifest: chosen.descriptor,
+              platform: chosen.platform ?? { os: config.os, architecture: config.architecture },
+            },
+          }
+        : {}),
     });
     made = true;
     return record.id;
@@ -158,13 +168,23 @@ async function pullManifest(
   }
 }
 
+type ChosenManifest = ParsedManifest & { kind: "image" } & {
+  /** That led to it, the outermost first. */
+  readonly indexes: readonly ParsedManifest[];
+  /** As the innermost index says. */
+  readonly platform: Platform | undefined;
+};
+
 /** Follows indexes to the image for the platform. */
-async function imageManifest(pull: Pull, top: ParsedManifest): Promise<ParsedManifest & { kind: "image" }> {
+async function imageManifest(pull: Pull, top: ParsedManifest): Promise<ChosenManifest> {
   let found = top;
+  let platform: Platform | undefined;
+  const indexes: ParsedManifest[] = [];
   for (let depth = 0; found.kind === "index"; depth++) {
     if (depth >= maxIndexDepth) {
       throw new EngineError("invalidArgument", `The image's indexes are nested more than ${maxIndexDepth} deep`);
     }
+    indexes.push(found);
     const entry: Descriptor = choosePlatform(found.index, pull.platform ?? hostPlatform());
     const next: ParsedManifest = await pull.repository.manifest(entry.digest);
     if (next.descriptor.size !== entry.size) {
@@ -174,8 +194,9 @@ async function imageManifest(pull: Pull, top: ParsedManifest): Promise<ParsedMan
       );
     }
     found = next;
+    platform = entry.platform;
   }
-  return found;
+  return { ...found, indexes, platform };
 }
 
 async function keepBytes({ services, lease }: Pull, { bytes, descriptor }: ParsedManifest): Promise<void> {

@@ -13,17 +13,18 @@ import {
 } from "../spec/index.ts";
 import { maxConfigBytes } from "./image-config.ts";
 import { getImage } from "./image-lookup.ts";
+import { getImageFor, indexMeant } from "./image-platform.ts";
 import type { ImageRecord, ImageServices } from "./image-record.ts";
+import { indexParts } from "./index-parts.ts";
 import { ProgressChannel } from "./progress-channel.ts";
 import { repositoryClient, type PullOptions } from "./pull-image.ts";
+import { allOf, pushIndex, tellEnd } from "./push-index.ts";
 import { chooseManifest, keptManifest } from "./push-manifest.ts";
-import { pushLayer, type LayerToPush } from "./push-layer.ts";
+import { maxUploads, pushLayer, type LayerToPush } from "./push-layer.ts";
 import { Turns } from "./turns.ts";
 
-/** Layers that are compressed and sent at once; more wait for their turn. */
-const maxUploads = 5;
-
-export type PushOptions = Omit<PullOptions, "platform">;
+/** With a platform: that one's manifest alone, of a name that stands for several. */
+export type PushOptions = PullOptions;
 
 /** What one push is made of. */
 export interface Push {
@@ -54,22 +55,22 @@ export async function* pushImage(
   if (services.table.imageOfTag(repositoryText, reference.tag) === undefined) {
     throw new EngineError("notFound", `An image does not exist locally with the tag: ${familiarName(reference)}`);
   }
-  const image = getImage(services.table, `${repositoryText}:${reference.tag}`);
+  const text = `${repositoryText}:${reference.tag}`;
+  const image = options.platform ? getImageFor(services.table, text, options.platform) : getImage(services.table, text);
+  const index = options.platform ? undefined : indexMeant(services.table, text);
   const channel = new ProgressChannel();
   const abort = new AbortController();
   const { signal } = abort;
   const repository = repositoryClient(reference, { ...options, signal, actions: "pull,push" });
-  const work = push(
-    {
-      services,
-      repository,
-      reference,
-      signal,
-      giveUp: (error) => abort.abort(error),
-      tell: (message) => channel.push(message),
-    },
-    image,
-  );
+  const parts = {
+    services,
+    repository,
+    reference,
+    signal,
+    giveUp: (error: unknown) => abort.abort(error),
+    tell: (message: ProgressMessage) => channel.push(message),
+  };
+  const work = index === undefined ? push(parts, image) : pushOfIndex(parts, { image, index });
   work.then(
     () => channel.end(),
     (error: unknown) => channel.fail(error),
@@ -87,7 +88,24 @@ export async function* pushImage(
   }
 }
 
-async function push(parts: Omit<Push, "lease">, image: ImageRecord): Promise<void> {
+/** The index as it came when all that it names is here; else the one image that its name means, and a note of that. */
+async function pushOfIndex(
+  parts: Omit<Push, "lease">,
+  { image, index }: { image: ImageRecord; index: string },
+): Promise<void> {
+  const found = indexParts(parts.services, index);
+  if (found.isWhole) {
+    using lease = parts.services.content.lease(`push ${parts.reference.path}`);
+    await pushIndex({ ...parts, lease }, { image, parts: found.parts });
+    return;
+  }
+  const selectedManifest = await push(parts, image);
+  const originalIndex = parts.services.table.indexes.descriptor(index);
+  parts.tell({ progressDetail: {}, aux: { manifestPushedInsteadOfIndex: true, originalIndex, selectedManifest } });
+}
+
+/** Answers what the registry's tag names now. */
+async function push(parts: Omit<Push, "lease">, image: ImageRecord): Promise<Descriptor> {
   const { services, reference, tell } = parts;
   using lease = services.content.lease(`push ${reference.path}`);
   using hold = services.holds.hold("push");
@@ -117,9 +135,8 @@ async function push(parts: Omit<Push, "lease">, image: ImageRecord): Promise<voi
     layers: image.layers.map(({ diffId }) => required(byDiffId.get(diffId))),
   });
   await putManifest(context, { image, manifest, blobs: blobs.map(required) });
-  const { digest, size } = manifest.descriptor;
-  tell({ status: `${reference.tag}: digest: ${digest} size: ${size}` });
-  tell({ progressDetail: {}, aux: { Tag: reference.tag, Digest: digest, Size: size } });
+  tellEnd(context, manifest.descriptor);
+  return manifest.descriptor;
 }
 
 /** Each different layer once, lowest first, with the blob that the kept manifest names for it. */
@@ -161,20 +178,6 @@ async function putManifest(
     services.table.putDigest(image.id, { repository: name, digest });
     for (const blob of blobs) services.table.putBlobSource(blob.digest, name);
   });
-}
-
-/** Waits for all. The first failure ends the others, and is thrown once none is under way any more. */
-async function allOf<T>(work: readonly (() => Promise<T>)[], giveUp: (error: unknown) => void): Promise<T[]> {
-  const failures: unknown[] = [];
-  const running = work.map((start) => start());
-  for (const each of running) {
-    each.catch((error: unknown) => {
-      if (failures.push(error) === 1) giveUp(error);
-    });
-  }
-  await Promise.allSettled(running);
-  if (failures.length > 0) throw failures[0];
-  return Promise.all(running);
 }
 
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -9,6 +9,9 @@ import type { Push } from "./push-image.ts";
 /** A mount that the registry refuses costs a request: so many repositories are tried. */
 const maxMountAttempts = 3;
 
+/** Layers that are compressed and sent at once; more wait for their turn. */
+export const maxUploads = 5;
+
 export interface LayerToPush {
   readonly layer: Layer;
   /** What carries it by the manifest that will be sent; absent: what is here, or is made now. */
@@ -17,19 +20,26 @@ export interface LayerToPush {
 
 /** Sees to it that the registry has the layer. Answers its blob. */
 export async function pushLayer(push: Push, { layer, blob: named }: LayerToPush): Promise<Descriptor> {
-  const { services, repository, tell, signal } = push;
+  const { signal } = push;
   const id = shortId(layer.diffId);
   signal.throwIfAborted();
   const blob = named ?? (await blobOf(push, layer));
+  await sendBlob(push, { blob, id });
+  return blob;
+}
+
+/** Uploads a blob that is here, unless the registry has it or takes it from another repository of its own. */
+export async function sendBlob(push: Push, { blob, id }: { blob: Descriptor; id: string }): Promise<void> {
+  const { services, repository, tell, signal } = push;
   signal.throwIfAborted();
   if (await repository.hasBlob(blob.digest)) {
     tell({ status: "Layer already exists", progressDetail: {}, id });
-    return blob;
+    return;
   }
   const from = await mount(push, blob);
   if (from !== undefined) {
     tell({ status: `Mounted from ${from}`, progressDetail: {}, id });
-    return blob;
+    return;
   }
   await repository.uploadBlob(blob, () =>
     withFigures(abortable(services.content.open(blob.digest), signal), {
@@ -38,7 +48,6 @@ export async function pushLayer(push: Push, { layer, blob: named }: LayerToPush)
     }),
   );
   tell({ status: "Pushed", progressDetail: {}, id });
-  return blob;
 }
 
 /** As the layer came; or compressed now, and kept, so that the next push sends the same bytes. */

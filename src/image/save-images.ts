@@ -8,16 +8,21 @@ import {
   repositoryName,
   type Descriptor,
   type Manifest,
+  type Platform,
 } from "../spec/index.ts";
 import { createHash } from "node:crypto";
 import { maxConfigBytes } from "./image-config.ts";
-import { findImage, getImage } from "./image-lookup.ts";
+import { findImage, getImage, isIdPrefixOf } from "./image-lookup.ts";
+import { getImageFor, indexMeant } from "./image-platform.ts";
 import type { ImageRecord, ImageServices } from "./image-record.ts";
+import { indexParts, type IndexParts } from "./index-parts.ts";
 import { layerTar, layerTarSize } from "./layer-blob.ts";
 
 /** An image to save with the tags asked for: `docker.io/library/app` and `v1`. */
 interface Selected {
   readonly image: ImageRecord;
+  /** What of the index is here, when the names stand for one: then it goes as it came. */
+  readonly index?: IndexParts | undefined;
   readonly tags: readonly { repository: string; tag: string }[];
 }
 
@@ -28,16 +33,20 @@ interface Selected {
 export async function saveImages(
   services: ImageServices,
   references: readonly string[],
+  platform?: Platform,
 ): Promise<AsyncIterable<Uint8Array>> {
   if (references.length === 0) throw new EngineError("invalidArgument", "No image was named to be saved");
-  const selected = select(services, references);
+  const selected = select(services, references, platform);
   return stream(services, selected);
 }
 
 async function* stream(services: ImageServices, selected: readonly Selected[]): AsyncGenerator<Uint8Array> {
   using hold = services.holds.hold("save");
   using lease = services.content.lease("save");
-  for (const { image } of selected) {
+  for (const { image, index } of selected) {
+    for (const { descriptor, blobs } of index?.parts ?? []) {
+      for (const { digest } of [descriptor, ...blobs]) lease.add(digest);
+    }
     hold.add(image.chainId);
     lease.add(image.id);
     for (const { diffId } of image.layers) {
@@ -48,20 +57,43 @@ async function* stream(services: ImageServices, selected: readonly Selected[]): 
   yield* packEntries(members(services, selected));
 }
 
+interface Selection {
+  readonly image: ImageRecord;
+  readonly index: string | undefined;
+  readonly tags: Map<string, { repository: string; tag: string }>;
+}
+
 /** As Docker: a repository without a tag means all its tags; an id has none. */
-function select(services: ImageServices, references: readonly string[]): Selected[] {
-  const selected = new Map<string, { image: ImageRecord; tags: Map<string, { repository: string; tag: string }> }>();
-  const add = (image: ImageRecord, tag?: { repository: string; tag: string }): void => {
-    const entry = selected.get(image.id) ?? { image, tags: new Map() };
-    selected.set(image.id, entry);
+function select(services: ImageServices, references: readonly string[], platform: Platform | undefined): Selected[] {
+  const { table } = services;
+  const selected = new Map<string, Selection>();
+  const add = (text: string, tag?: { repository: string; tag: string }): void => {
+    const image = platform ? getImageFor(table, text, platform) : getImage(table, text);
+    const index = platform || isIdPrefixOf(image.id, text) ? undefined : indexMeant(table, text);
+    const key = `${image.id} ${index ?? ""}`;
+    const entry = selected.get(key) ?? { image, index, tags: new Map() };
+    selected.set(key, entry);
     if (tag) entry.tags.set(`${tag.repository}:${tag.tag}`, tag);
   };
   for (const text of references) {
     const tags = tagsMeant(services, text);
-    for (const { imageId, repository, tag } of tags) add(getImage(services.table, imageId), { repository, tag });
-    if (tags.length === 0) add(getImage(services.table, text));
+    for (const { repository, tag } of tags) add(`${repository}:${tag}`, { repository, tag });
+    if (tags.length === 0) add(text);
   }
-  return [...selected.values()].map(({ image, tags }) => ({ image, tags: [...tags.values()] }));
+  return [...selected.values()].map(({ image, index, tags }) => ({
+    image,
+    tags: [...tags.values()],
+    index: index === undefined ? undefined : savedIndex(services, { image, index }),
+  }));
+}
+
+/** Undefined where not even the image's own manifest is here whole: it is then saved as one that no index brought. */
+function savedIndex(
+  services: ImageServices,
+  { image, index }: { image: ImageRecord; index: string },
+): IndexParts | undefined {
+  const found = indexParts(services, index);
+  return found.parts.some(({ blobs }) => blobs[0]?.digest === image.id) ? found : undefined;
 }
 
 function tagsMeant(services: ImageServices, text: string): { imageId: string; repository: string; tag: string }[] {
@@ -81,29 +113,62 @@ async function* members(services: ImageServices, selected: readonly Selected[]):
   const written = new Set<string>();
   yield directory("blobs");
   yield directory("blobs/sha256");
-  const manifests: { selected: Selected; manifest: Descriptor; layers: Descriptor[] }[] = [];
+  const manifests: ({ selected: Selected } & Saved)[] = [];
   for (const entry of selected) {
-    const layers: Descriptor[] = [];
-    for (const layer of entry.image.layers) {
-      const descriptor = {
-        mediaType: mediaTypes.ociLayer,
-        digest: layer.diffId,
-        size: await layerTarSize(services, layer),
-      };
-      layers.push(descriptor);
-      if (isNew(written, layer.diffId)) yield layerMember(services, { layer, size: descriptor.size });
-    }
-    const config = services.content.readBytes(entry.image.id, maxConfigBytes);
-    if (isNew(written, entry.image.id)) yield file(blobName(entry.image.id), config);
-    const { descriptor: manifest, bytes } = makeManifest(entry.image, { configSize: config.length, layers });
-    if (isNew(written, manifest.digest)) yield file(blobName(manifest.digest), bytes);
-    manifests.push({ selected: entry, manifest, layers });
+    const saved = entry.index
+      ? yield* indexMembers(services, written, { image: entry.image, parts: entry.index.parts })
+      : yield* imageMembers(services, written, entry.image);
+    manifests.push({ selected: entry, ...saved });
   }
   yield file("index.json", json(ociIndex(manifests)));
   yield file("manifest.json", json(manifests.map(dockerManifestEntry)));
   yield file("oci-layout", json({ imageLayoutVersion: "1.0.0" }));
   const repositories = legacyRepositories(selected);
   if (Object.keys(repositories).length > 0) yield file("repositories", json(repositories));
+}
+
+/** What an archive's own lists say of an image that was written. */
+interface Saved {
+  readonly manifest: Descriptor;
+  /** Of the image that `manifest.json` names: lowest first. */
+  readonly layers: Descriptor[];
+}
+
+async function* imageMembers(
+  services: ImageServices,
+  written: Set<string>,
+  image: ImageRecord,
+): AsyncGenerator<TarEntry, Saved> {
+  const layers: Descriptor[] = [];
+  for (const layer of image.layers) {
+    const size = await layerTarSize(services, layer);
+    layers.push({ mediaType: mediaTypes.ociLayer, digest: layer.diffId, size });
+    if (isNew(written, layer.diffId)) yield layerMember(services, { layer, size });
+  }
+  const config = services.content.readBytes(image.id, maxConfigBytes);
+  if (isNew(written, image.id)) yield file(blobName(image.id), config);
+  const { descriptor: manifest, bytes } = makeManifest(image, { configSize: config.length, layers });
+  if (isNew(written, manifest.digest)) yield file(blobName(manifest.digest), bytes);
+  return { manifest, layers };
+}
+
+/** The blobs as they came, so that the index's digest is the same where they are loaded. */
+async function* indexMembers(
+  { content }: ImageServices,
+  written: Set<string>,
+  { image, parts }: { image: ImageRecord; parts: IndexParts["parts"] },
+): AsyncGenerator<TarEntry, Saved> {
+  for (const { descriptor, blobs } of parts) {
+    for (const { digest } of [...blobs, descriptor]) {
+      if (!isNew(written, digest)) continue;
+      const header = tarHeader({ name: blobName(digest), type: "file", size: content.sizeOf(digest) });
+      yield { header, body: content.open(digest) };
+    }
+  }
+  const own = parts.find(({ blobs }) => blobs[0]?.digest === image.id);
+  const top = parts.at(-1);
+  if (!own || !top) throw new EngineError("internal", `The manifest of "${image.id}" is not in its index`);
+  return { manifest: top.descriptor, layers: own.blobs.slice(1) };
 }
 
 function makeManifest(
@@ -142,7 +207,7 @@ function dockerManifestEntry(entry: { selected: Selected; layers: readonly Descr
     Config: blobName(image.id),
     RepoTags: tags.length > 0 ? tags.map(familiar) : null,
     Layers: entry.layers.map((layer) => blobName(layer.digest)),
-    LayerSources: Object.fromEntries(entry.layers.map((layer) => [layer.digest, layer])),
+    LayerSources: Object.fromEntries(image.layers.map(({ diffId }, index) => [diffId, entry.layers[index]])),
   };
 }
 

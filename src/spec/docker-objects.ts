@@ -1,7 +1,19 @@
 // Wire types of the Docker Engine API (v1.51) for what is not a container: images, volumes, networks, events, progress.
 // Times are RFC 3339 text with nanoseconds, sizes bytes, unless said otherwise.
 import type { GraphDriver } from "./docker.ts";
+import type { Descriptor, Platform } from "./descriptor.ts";
 import type { ImageRunConfig } from "./image-config.ts";
+
+/** One entry of an index, as `?manifests=1` shows it (API 1.47). Sizes in bytes. `Available`: all its blobs are here. */
+export interface ImageManifestSummary {
+  ID: string;
+  Descriptor: Descriptor;
+  Available: boolean;
+  Size: { Content: number; Total: number };
+  Kind: "image" | "attestation" | "unknown";
+  ImageData?: { Platform: Platform; Size: { Unpacked: number }; Containers: string[] };
+  AttestationData?: { For: string };
+}
 
 /** One entry of `GET /images/json`; `Created` in Unix seconds. */
 export interface ImageSummary {
@@ -15,6 +27,9 @@ export interface ImageSummary {
   VirtualSize?: number;
   Labels: Record<string, string> | null;
   Containers: number;
+  /** Of the index or manifest that the image came by; since API 1.48. */
+  Descriptor?: Descriptor;
+  Manifests?: ImageManifestSummary[];
 }
 
 export interface ImageInspect {
@@ -37,6 +52,8 @@ export interface ImageInspect {
   GraphDriver: GraphDriver;
   RootFS: { Type: "layers"; Layers?: string[] };
   Metadata: { LastTagTime: string };
+  Descriptor?: Descriptor;
+  Manifests?: ImageManifestSummary[];
 }
 
 /** One entry of `GET /images/{name}/history`, newest first; `Created` in Unix seconds. */

@@ -1,71 +1,14 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { gzipSync, zstdCompressSync } from "node:zlib";
 import { defaultRegistrySettings } from "../../src/registry/index.ts";
 import { mediaTypes } from "../../src/spec/index.ts";
-import { collectMessages, configFor, openImages, sha256, tarOf, type ImageFixture } from "../support/image-fixture.ts";
+import { collectMessages, openImages, sha256, tarOf, type ImageFixture } from "../support/image-fixture.ts";
+import { publish, publishIndex, twoLayers } from "../support/published-image.ts";
 import { RegistryFixture } from "../support/registry-fixture.ts";
 import { newScratch } from "../support/scratch.ts";
 
 const settings = defaultRegistrySettings;
-
-interface Published {
-  readonly id: string;
-  readonly digest: string;
-  readonly config: Buffer;
-  readonly blobs: readonly Buffer[];
-}
-
-/** Puts an image of these layer tars into the registry, as `repository:tag`. */
-async function publish(
-  registry: RegistryFixture,
-  options: {
-    repository?: string;
-    tag?: string;
-    layers?: readonly Buffer[];
-    kind?: "docker" | "oci";
-    compression?: "gzip" | "zstd" | "none";
-    config?: Record<string, unknown>;
-  } = {},
-): Promise<Published> {
-  const { repository = "app", tag = "v1", kind = "docker", compression = "gzip" } = options;
-  const layers = options.layers ?? (await twoLayers());
-  const config = configFor(layers, options.config);
-  const pack = { gzip: gzipSync, zstd: zstdCompressSync, none: (bytes: Buffer) => bytes }[compression];
-  const blobs = layers.map((layer) => Buffer.from(pack(layer)));
-  const layerType = {
-    gzip: kind === "docker" ? mediaTypes.dockerLayerGzip : mediaTypes.ociLayerGzip,
-    zstd: mediaTypes.ociLayerZstd,
-    none: kind === "docker" ? mediaTypes.dockerLayer : mediaTypes.ociLayer,
-  }[compression];
-  for (const blob of [config, ...blobs]) registry.putBlob(repository, blob);
-  const mediaType = kind === "docker" ? mediaTypes.dockerManifest : mediaTypes.ociManifest;
-  const manifest = {
-    schemaVersion: 2,
-    mediaType,
-    config: {
-      mediaType: kind === "docker" ? mediaTypes.dockerConfig : mediaTypes.ociConfig,
-      digest: sha256(config),
-      size: config.length,
-    },
-    layers: blobs.map((blob) => ({ mediaType: layerType, digest: sha256(blob), size: blob.length })),
-    annotations: { "org.example.kept": "as it came" },
-  };
-  const digest = registry.putManifest(repository, tag, {
-    bytes: Buffer.from(JSON.stringify(manifest, null, 1)),
-    mediaType,
-  });
-  return { id: sha256(config), digest, config, blobs };
-}
-
-async function twoLayers(): Promise<Buffer[]> {
-  const noise = Buffer.from(crypto.getRandomValues(new Uint8Array(60_000)));
-  return [
-    await tarOf([{ name: "etc/" }, { name: "etc/one", text: noise }]),
-    await tarOf([{ name: "etc/" }, { name: "etc/two", text: "two" }, { name: "etc/.wh.one" }]),
-  ];
-}
 
 function pull(fixture: ImageFixture, name: string, credentials?: { username: string; password: string }) {
   return collectMessages(fixture.images.pull(name, { settings, credentials }));
@@ -143,27 +86,20 @@ describe("an image that travels", () => {
       config: { architecture: process.arch === "arm64" ? "arm64" : "amd64" },
     });
     const other = await publish(registry, { tag: "b", config: { architecture: "s390x" } });
-    const entry = ({ digest }: Published, architecture: string) => ({
-      mediaType: mediaTypes.dockerManifest,
-      digest,
-      size: registry.manifests.get(`app/manifests/${digest}`)?.bytes.length,
-      platform: { os: "linux", architecture },
-    });
-    const index = {
-      schemaVersion: 2,
-      mediaType: mediaTypes.dockerList,
-      manifests: [entry(other, "s390x"), entry(mine, process.arch === "arm64" ? "arm64" : "amd64")],
-    };
-    const digest = registry.putManifest("app", "multi", {
-      bytes: Buffer.from(JSON.stringify(index)),
-      mediaType: mediaTypes.dockerList,
+    const digest = publishIndex(registry, {
+      tag: "multi",
+      entries: [
+        { digest: other.digest, architecture: "s390x" },
+        { digest: mine.digest, architecture: process.arch === "arm64" ? "arm64" : "amd64" },
+      ],
     });
     await pull(fixture, `${registry.host}/app:multi`);
     expect(fixture.images.get(`${registry.host}/app:multi`).id).toBe(mine.id);
     expect(fixture.images.get(`${registry.host}/app@${digest}`).id).toBe(mine.id);
     const platform = { os: "linux", architecture: "s390x" };
     await collectMessages(fixture.images.pull(`${registry.host}/app:multi`, { settings, platform }));
-    expect(fixture.images.get(`${registry.host}/app:multi`).id).toBe(other.id);
+    expect(fixture.images.get(`${registry.host}/app:multi`).id).toBe(mine.id);
+    expect(fixture.images.getFor(`${registry.host}/app:multi`, platform).id).toBe(other.id);
     const none = fixture.images.pull(`${registry.host}/app:multi`, {
       settings,
       platform: { os: "linux", architecture: "mips" },

@@ -4,7 +4,7 @@ import type { Engine, RegistryCredentials } from "../../engine/index.ts";
 import { json, jsonLines } from "../reply.ts";
 import type { ApiRequest } from "../request.ts";
 import type { Routes } from "../router.ts";
-import { withErrors } from "./images.ts";
+import { platformOf, withErrors, withPlatform } from "./images.ts";
 
 const text = v.nullish(v.string(), "");
 const authSchema = v.looseObject({
@@ -24,7 +24,12 @@ export function registryRoutes(engine: Engine): Routes {
       const credentials = credentialsOf(request);
       return jsonLines(
         withErrors(
-          registries.push(request.parameter("name"), { ...(tag ? { tag } : {}), credentials, left: request.signal }),
+          registries.push(request.parameter("name"), {
+            ...(tag ? { tag } : {}),
+            ...withPlatform(platformOf(request)),
+            credentials,
+            left: request.signal,
+          }),
         ),
       );
     },

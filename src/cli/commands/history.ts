@@ -6,6 +6,7 @@ import { formatFlag, noTruncFlag } from "../common-flags.ts";
 import { ago, ellipsis, rfc3339 } from "../display.ts";
 import { goType, type GoObject } from "../go-template/index.ts";
 import { printListing } from "../listing.ts";
+import { platformFlag, platformQuery } from "../platform-flag.ts";
 
 export const command: Command = {
   usage: "history [OPTIONS] IMAGE",
@@ -21,6 +22,7 @@ export const command: Command = {
       description: "Print sizes and dates in human readable format",
     },
     noTruncFlag,
+    platformFlag("Show history for the given platform"),
     { name: "quiet", short: "q", kind: "bool", description: "Only show image IDs" },
   ],
   arguments: { min: 1, max: 1 },
@@ -39,7 +41,9 @@ const headers = {
 
 async function showHistory({ flags, args, client }: Invocation): Promise<number> {
   const engine = await client();
-  const items = await engine.get<ImageHistoryItem[]>(`/images/${pathPart(args[0] ?? "")}/history`);
+  const items = await engine.get<ImageHistoryItem[]>(`/images/${pathPart(args[0] ?? "")}/history`, {
+    platform: platformQuery(flags.optional("platform")),
+  });
   const options = { truncate: !flags.bool("no-trunc"), human: flags.bool("human") };
   await printListing({
     format: flags.string("format"),

@@ -3,6 +3,7 @@ import { readJsonLines } from "../../api/client/index.ts";
 import type { ProgressMessage } from "../../spec/index.ts";
 import type { Command, Invocation } from "../command.ts";
 import { writeBytes } from "../output.ts";
+import { platformFlag, platformQuery } from "../platform-flag.ts";
 import { showProgress } from "../progress.ts";
 import { CommandFailure } from "../usage-error.ts";
 
@@ -12,6 +13,7 @@ export const command: Command = {
   aliases: ["image load", "load"],
   flags: [
     { name: "input", short: "i", kind: "string", description: "Read from tar archive file, instead of STDIN" },
+    platformFlag("Load only the given platform variant"),
     { name: "quiet", short: "q", kind: "bool", description: "Suppress the load output" },
   ],
   arguments: { min: 0, max: 0 },
@@ -20,6 +22,7 @@ export const command: Command = {
 
 async function loadImages({ flags, client }: Invocation): Promise<number> {
   const path = flags.string("input");
+  const platform = platformQuery(flags.optional("platform"));
   if (path !== "") {
     if (!statSync(path, { throwIfNoEntry: false })) throw new CommandFailure(`open ${path}: no such file or directory`);
   } else if (process.stdin.isTTY) {
@@ -28,7 +31,7 @@ async function loadImages({ flags, client }: Invocation): Promise<number> {
   const upload = path === "" ? process.stdin : createReadStream(path, { highWaterMark: 1 << 20 });
   const quiet = flags.bool("quiet") || !process.stdout.isTTY;
   const engine = await client();
-  const answer = await engine.call("POST", "/images/load", { query: { quiet: quiet ? 1 : 0 }, upload });
+  const answer = await engine.call("POST", "/images/load", { query: { quiet: quiet ? 1 : 0, platform }, upload });
   if (answer.headers.get("content-type")?.includes("json")) {
     await showProgress(readJsonLines<ProgressMessage>(answer.body));
     return 0;

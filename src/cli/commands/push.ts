@@ -1,7 +1,8 @@
 import { pathPart, readJsonLines } from "../../api/client/index.ts";
 import type { ProgressMessage } from "../../spec/index.ts";
 import type { Command, Invocation } from "../command.ts";
-import { printLine } from "../output.ts";
+import { printError, printLine } from "../output.ts";
+import { platformQuery } from "../platform-flag.ts";
 import { showProgress } from "../progress.ts";
 import { splitName, withDefaultTag } from "../pull-image.ts";
 import { authHeader } from "../registry-credentials.ts";
@@ -13,6 +14,13 @@ export const command: Command = {
   aliases: ["image push", "push"],
   flags: [
     { name: "all-tags", short: "a", kind: "bool", description: "Push all tags of an image to the repository" },
+    {
+      name: "platform",
+      kind: "string",
+      description: `Push a platform-specific manifest as a single-platform image to the registry.
+Image index won't be pushed, meaning that other manifests, including attestations won't be preserved.
+'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)`,
+    },
     { name: "quiet", short: "q", kind: "bool", description: "Suppress verbose output" },
   ],
   arguments: { min: 1, max: 1 },
@@ -22,6 +30,7 @@ export const command: Command = {
 async function push({ flags, args, client }: Invocation): Promise<number> {
   const [given = ""] = args;
   const all = flags.bool("all-tags");
+  const platform = platformQuery(flags.optional("platform"));
   const quiet = flags.bool("quiet");
   if (all && splitName(given).tag !== undefined) throw new CommandFailure("tag can't be used with --all-tags/-a");
   const name = all ? given : withDefaultTag(given);
@@ -29,11 +38,30 @@ async function push({ flags, args, client }: Invocation): Promise<number> {
   const { repository, tag } = splitName(name);
   const engine = await client();
   const answer = await engine.call("POST", `/images/${pathPart(repository)}/push`, {
-    query: { tag },
+    query: { tag, platform },
     // Engines expect the header, even when there is nothing to say.
     headers: { "X-Registry-Auth": Buffer.from("{}").toString("base64url"), ...(await authHeader(name)) },
   });
-  await showProgress(readJsonLines<ProgressMessage>(answer.body), { quiet });
+  const notes: string[] = [];
+  const aux = (value: unknown): void => void notes.push(...noteOf(value));
+  await showProgress(readJsonLines<ProgressMessage>(answer.body), { quiet, aux });
   if (quiet) printLine(name);
+  for (const note of notes) printError(note);
   return 0;
+}
+
+interface PushedInstead {
+  readonly manifestPushedInsteadOfIndex?: boolean;
+  readonly originalIndex?: { readonly digest: string };
+  readonly selectedManifest?: { readonly digest: string };
+}
+
+/** What docker's client says when an index could not go whole. */
+function noteOf(value: unknown): string[] {
+  const { manifestPushedInsteadOfIndex, originalIndex, selectedManifest } = (value ?? {}) as PushedInstead;
+  if (!manifestPushedInsteadOfIndex) return [];
+  return [
+    "\ni Info → Not all multiplatform-content is present and only the available single-platform image was pushed\n" +
+      `         ${originalIndex?.digest} -> ${selectedManifest?.digest}\n`,
+  ];
 }

@@ -2,6 +2,7 @@ import { isEngineRefusal, pathPart } from "../../api/client/index.ts";
 import type { Command, Invocation } from "../command.ts";
 import { describeFailure } from "../each-argument.ts";
 import { print, printError } from "../output.ts";
+import { platformFlag, platformQuery } from "../platform-flag.ts";
 
 export const command: Command = {
   usage: "rmi [OPTIONS] IMAGE [IMAGE...]",
@@ -10,6 +11,7 @@ export const command: Command = {
   flags: [
     { name: "force", short: "f", kind: "bool", description: "Force removal of the image" },
     { name: "no-prune", kind: "bool", description: "Do not delete untagged parents" },
+    platformFlag("Remove only the given platform variant", "strings"),
   ],
   arguments: { min: 1 },
   run: removeImages,
@@ -17,7 +19,8 @@ export const command: Command = {
 
 async function removeImages({ flags, args, client }: Invocation): Promise<number> {
   const engine = await client();
-  const query = { force: flags.bool("force") || undefined, noprune: flags.bool("no-prune") || undefined };
+  const platforms = flags.list("platform").flatMap((text) => text.split(",").map((each) => platformQuery(each) ?? ""));
+  const query = { force: flags.bool("force") || undefined, noprune: flags.bool("no-prune") || undefined, platforms };
   const failures: unknown[] = [];
   for (const name of args) {
     try {
