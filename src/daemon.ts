@@ -20,7 +20,7 @@ Options:
       --bridge string     Name of its bridge (default "vitrine0")
       --bip string        The bridge's subnet, such as 172.30.0.0/16 (default: the first free one from 172.17.0.0/16)
       --storage-driver string
-                          overlay2, btrfs or vfs (default: what the root has layers of, else the first that its file system can hold)
+                          overlay2, btrfs, fuse-overlayfs or vfs (default: what the root has layers of, else the first that its file system can hold)
       --insecure-registry string
                           A registry (host[:port] or a.b.c.d/bits) that may speak plain HTTP; repeatable; loopback ones may
       --label string      A label that "info" shows; repeatable

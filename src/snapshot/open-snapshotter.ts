@@ -1,17 +1,16 @@
 import type { Database } from "bun:sqlite";
-import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError, type Paths } from "../common/index.ts";
-import { filesystemOf, lstat, mount, unmount } from "../kernel/index.ts";
-import { isWhiteout } from "../archive/index.ts";
-import { overlayOptions } from "./overlay2-layout.ts";
-import { createOverlay2 } from "./overlay-snapshotter.ts";
+import { filesystemOf, lstat } from "../kernel/index.ts";
+import { fuseOverlay, kernelOverlay, type OverlayFlavour } from "./overlay-flavour.ts";
+import { OverlaySnapshotter } from "./overlay-snapshotter.ts";
+import { obstacleToOverlay } from "./overlay-trial.ts";
 import { layerCount } from "./records.ts";
 import type { Snapshotter } from "./snapshotter.ts";
 import { TreeSnapshotter } from "./tree-snapshotter.ts";
 import { backingName, btrfsTrees, vfsTrees } from "./tree-store.ts";
 
-export const storageDrivers = ["overlay2", "btrfs", "vfs"] as const;
+export const storageDrivers = ["overlay2", "btrfs", "fuse-overlayfs", "vfs"] as const;
 export type StorageDriver = (typeof storageDrivers)[number];
 
 /** What Docker had besides, and what to take instead. */
@@ -20,8 +19,6 @@ const elsewhere: Readonly<Record<string, string>> = {
   overlay: "overlay2 replaced it; image layers that it wrote load into any driver",
   devicemapper:
     "overlay2 replaced it, on any file system that holds the root; image layers that it wrote load into any driver",
-  "fuse-overlayfs":
-    "it is for engines without root, and this one has the kernel's own: take overlay2, or vfs where that cannot be",
   zfs: "take overlay2, or vfs where the pool cannot hold it",
 };
 
@@ -53,13 +50,28 @@ interface SnapshotterChoice {
  */
 export function openSnapshotter(options: SnapshotterChoice): Snapshotter & { settled(): Promise<void> } {
   const { driver, reason } = choose(options);
-  const snapshots = driver === "overlay2" ? createOverlay2(options) : new TreeSnapshotter(treesOf(driver), options);
+  const snapshots = create(driver, options);
   const status = snapshots.status.bind(snapshots);
   snapshots.status = () => [...status(), ["Chosen", reason]];
   return snapshots;
 }
 
-const treesOf = (driver: StorageDriver): typeof vfsTrees => (driver === "btrfs" ? btrfsTrees : vfsTrees);
+function create(driver: StorageDriver, options: SnapshotterChoice): OverlaySnapshotter | TreeSnapshotter {
+  if (driver === "btrfs") return new TreeSnapshotter(btrfsTrees, options);
+  if (driver === "vfs") return new TreeSnapshotter(vfsTrees, options);
+  const flavour = flavourOf(driver);
+  if (flavour) return new OverlaySnapshotter(flavour, options);
+  throw new EngineError("unavailable", `The storage driver ${driver} cannot work: ${noProgram}`);
+}
+
+const noProgram = "the program fuse-overlayfs is not installed";
+
+/** Undefined where its program is missing. */
+function flavourOf(driver: "overlay2" | "fuse-overlayfs"): OverlayFlavour | undefined {
+  if (driver === "overlay2") return kernelOverlay;
+  const program = Bun.which("fuse-overlayfs", { PATH: `${process.env.PATH ?? ""}:/usr/local/bin:/usr/bin` });
+  return program === null ? undefined : fuseOverlay(program);
+}
 
 function choose({ paths, db, driver: asked }: SnapshotterChoice): { driver: StorageDriver; reason: string } {
   const present = storageDrivers.find((driver) => lstat(join(paths.root, driver)) !== undefined);
@@ -92,31 +104,10 @@ function choose({ paths, db, driver: asked }: SnapshotterChoice): { driver: Stor
 /** Why this driver cannot work there; undefined when it can. */
 function obstacleTo(driver: StorageDriver, paths: Paths): string | undefined {
   if (driver === "vfs") return undefined;
-  if (driver === "overlay2") return obstacleToOverlay(paths);
-  const { type } = filesystemOf(paths.root);
-  return type === "btrfs" ? undefined : `subvolumes need btrfs, and this is ${type}`;
-}
-
-/** Asks the kernel: an upper directory must be able to hold whiteouts and the overlay's attributes. */
-function obstacleToOverlay(paths: Paths): string | undefined {
-  const probe = join(paths.root, `.overlay-probe-${crypto.randomUUID()}`);
-  const target = join(probe, "merged");
-  try {
-    for (const name of ["lower/file", "upper", "work", "merged"]) mkdirSync(join(probe, name), { recursive: true });
-    const options = ["lowerdir=lower", "upperdir=upper", "workdir=work", ...overlayOptions];
-    mount({ type: "overlay", source: "overlay", target, options, workingDirectory: probe });
-    try {
-      rmSync(join(target, "file"), { recursive: true });
-      // Where the file system tells no types, the kernel cannot know a whiteout in a listing.
-      if (readdirSync(target).length > 0) return "its directory listings tell no types (d_type)";
-    } finally {
-      unmount(target, { lazy: true });
-    }
-    const left = lstat(join(probe, "upper", "file"));
-    return left && isWhiteout(left) ? undefined : "a deletion left no whiteout in the upper directory";
-  } catch (error) {
-    return (error as Error).message.replace(`"${target}"`, "a trial");
-  } finally {
-    rmSync(probe, { recursive: true, force: true });
+  if (driver === "btrfs") {
+    const { type } = filesystemOf(paths.root);
+    return type === "btrfs" ? undefined : `subvolumes need btrfs, and this is ${type}`;
   }
+  const flavour = flavourOf(driver);
+  return flavour ? obstacleToOverlay(paths.root, flavour) : noProgram;
 }

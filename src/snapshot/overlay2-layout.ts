@@ -10,6 +10,7 @@ import {
   symlinkSync,
   unlinkSync,
   writeFileSync,
+  type Stats,
 } from "node:fs";
 import { join } from "node:path";
 import { mountDataLimitBytes, unmount } from "../kernel/index.ts";
@@ -105,7 +106,8 @@ export class Overlay2Layout {
 
   /** Whether something is mounted at `<id>/merged`: then it is on another device than its parent. */
   isMounted(id: string): boolean {
-    const merged = lstatSync(join(this.directory(id), "merged"), { throwIfNoEntry: false });
+    const merged = lookAt(join(this.directory(id), "merged"));
+    if (merged === "no server") return true;
     const parent = lstatSync(this.directory(id), { throwIfNoEntry: false });
     if (merged === undefined || parent === undefined) return false;
     if (merged.dev !== parent.dev) return true;
@@ -123,6 +125,16 @@ export class Overlay2Layout {
       const id = /^\.\.\/([^/]+)\/diff$/.exec(readlinkSync(join(links, name)))?.[1];
       if (id === undefined || !known.has(id) || this.link(id) !== `l/${name}`) removeLink(join(links, name));
     }
+  }
+}
+
+/** A FUSE mount whose program was killed answers nothing but that. */
+function lookAt(path: string): Stats | "no server" | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if ((error as { code?: string }).code === "ENOTCONN") return "no server";
+    throw error;
   }
 }
 
