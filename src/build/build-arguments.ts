@@ -4,7 +4,7 @@ const predefined: ReadonlySet<string> = new Set(
 );
 
 /** Arguments of the platform, which a stage gets once it names them in an ARG. */
-function platformArguments(): ReadonlyMap<string, string> {
+function platformArguments(targetStage: string): ReadonlyMap<string, string> {
   const architecture = process.arch === "x64" ? "amd64" : process.arch;
   const values = new Map<string, string>();
   for (const prefix of ["BUILD", "TARGET"]) {
@@ -12,7 +12,9 @@ function platformArguments(): ReadonlyMap<string, string> {
     values.set(`${prefix}OS`, "linux");
     values.set(`${prefix}ARCH`, architecture);
     values.set(`${prefix}VARIANT`, "");
+    values.set(`${prefix}OSVERSION`, "");
   }
+  values.set("TARGETSTAGE", targetStage);
   return values;
 }
 
@@ -27,8 +29,9 @@ export class BuildArguments {
     readonly declared: Declared,
   ) {}
 
-  static create(options: Readonly<Record<string, string | null>>): BuildArguments {
-    return new BuildArguments(options, platformArguments(), new Map());
+  /** `targetStage` is the name of the stage that is built. */
+  static create(options: Readonly<Record<string, string | null>>, targetStage = "default"): BuildArguments {
+    return new BuildArguments(options, platformArguments(targetStage || "default"), new Map());
   }
 
   /** An ARG of a stage. Without a default it takes the value of an ARG before the first FROM. */

@@ -9,6 +9,8 @@ export interface Position {
 /** What an error needs to show the place it speaks of. */
 export interface SourceText {
   readonly fileName: string;
+  /** As it is in the file. */
+  readonly text: string;
   /** Physical lines without their ends. */
   readonly lines: readonly string[];
 }
@@ -53,4 +55,23 @@ export function showPlace({ line, column }: Position, { fileName, lines }: Sourc
     .replace(/[^\t]/g, " ")
     .padEnd(column - 1);
   return `${fileName}:${line}:${column}\n${gutter} | ${text}\n${" ".repeat(gutter.length)} | ${indent}^`;
+}
+
+/** Adds the place of an instruction to whatever `action` throws, unless that names a place already. */
+export function faultAt<Result>(source: SourceText, instruction: { position: Position }, action: () => Result): Result {
+  try {
+    return action();
+  } catch (error) {
+    if (error instanceof DockerfileFault) throw faultToError(error, source);
+    const known = error instanceof EngineError;
+    if (known && error.data["line"] !== undefined) throw error;
+    const { position } = instruction;
+    throw new EngineError(
+      known ? error.code : "invalidArgument",
+      `${(error as Error).message}\n${showPlace(position, source)}`,
+      {
+        data: { ...(known ? error.data : {}), file: source.fileName, ...position },
+      },
+    );
+  }
 }

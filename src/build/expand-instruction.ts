@@ -1,5 +1,5 @@
 import type { Heredoc, Instruction, InstructionFlag } from "./instruction.ts";
-import { expandWord, type Variables } from "./shell-words.ts";
+import { expandWord, type LexerOptions, type Variables } from "./shell-words.ts";
 
 /** Flags whose values hold variables (Dockerfile reference, "Environment replacement"). */
 const expandedFlags = new Set(["chown", "chmod", "checksum"]);
@@ -11,10 +11,10 @@ const expandedFlags = new Set(["chown", "chmod", "checksum"]);
 export function expandInstruction<Kind extends Instruction>(
   instruction: Kind,
   variables: Variables,
-  options: { escape: string },
+  options: LexerOptions,
 ): Kind {
   const one = (word: string): string => expandWord(word, variables, options);
-  return { ...instruction, ...expandedMembers(instruction, one, { variables, escape: options.escape }) };
+  return { ...instruction, ...expandedMembers(instruction, one, { variables, options }) };
 }
 
 type Expand = (word: string) => string;
@@ -22,7 +22,7 @@ type Expand = (word: string) => string;
 function expandedMembers(
   instruction: Instruction,
   one: Expand,
-  { variables, escape }: { variables: Variables; escape: string },
+  { variables, options }: { variables: Variables; options: LexerOptions },
 ): object {
   switch (instruction.kind) {
     case "ENV":
@@ -42,7 +42,9 @@ function expandedMembers(
         expandedFlags.has(given.name) ? { ...given, value: one(given.value) } : given;
       const file = (given: Heredoc): Heredoc => {
         if (!given.expand) return given;
-        return { ...given, content: expandWord(given.content, variables, { escape, skipQuotes: true }) };
+        // The escape directive is not for bodies: they are no text of the Dockerfile's grammar.
+        const content = expandWord(given.content, variables, { ...options, escape: "\\", skipQuotes: true });
+        return { ...given, content };
       };
       return {
         flags: instruction.flags.map(flag),

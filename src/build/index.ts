@@ -10,11 +10,9 @@ export type {
   StageResult,
   StepReason,
 } from "./build-request.ts";
-export { copyOptions, type CopyOptions } from "./copy-options.ts";
 export type { Executor, ExecutorStep } from "./executor.ts";
 export { defaultFrontendOptions, epochOf, frontendOptions } from "./frontend-options.ts";
 export type { ExecMount, FileAction, GraphNode, Operation, OperationId } from "./operation.ts";
-export { parseModeChange, type ModeChange } from "./mode-change.ts";
 export { parseDockerfile, type Dockerfile, type Stage } from "./parse-dockerfile.ts";
 export type {
   BuildEvent,
@@ -26,9 +24,15 @@ export type {
   VertexStatus,
   VertexWarning,
 } from "./progress.ts";
-export { mountOrigins, mountTarget, runMounts, type RunMount } from "./run-mounts.ts";
 export type { BuildSession, FilesOptions, LocalTree, SshSocket } from "./session.ts";
 export { expandWord, expandWords } from "./shell-words.ts";
 export { HttpSource, type HttpDownload, type HttpFile } from "./http-source.ts";
 export { parseGitReference, shownRemote, type GitReference } from "./git-reference.ts";
 export { gitAuthorization, GitSource, type GitFound, type GitRequest } from "./git-source.ts";
+export { copyOptions, type CopyOptions } from "./copy-options.ts";
+export { lintBases, lintDockerfile, type LintOptions } from "./lint-dockerfile.ts";
+export { describeCheck, lintReport, lintStatus, type LintReport, type LintResults } from "./lint-report.ts";
+export type { LintResult, LintWarning } from "./lint-reporter.ts";
+export { findStage, targetStage } from "./stage-names.ts";
+export { parseModeChange, type ModeChange } from "./mode-change.ts";
+export { mountOrigins, mountTarget, runMounts, type RunMount } from "./run-mounts.ts";

@@ -3,6 +3,7 @@ import type { Directives } from "./directives.ts";
 import { DockerfileFault, faultToError, type SourceText } from "./dockerfile-error.ts";
 import type { ArgInstruction, FromInstruction, Instruction } from "./instruction.ts";
 import { parseInstruction } from "./parse-instruction.ts";
+import { checkStageLoops } from "./stage-names.ts";
 import { dockerfileLimits, SourceLines, type EmptyContinuation } from "./source-lines.ts";
 
 /** A FROM and what follows it up to the next. */
@@ -38,6 +39,11 @@ export function parseDockerfile(text: string, options: { fileName: string }): Do
     else if (instruction.kind === "ARG") metaArguments.push(instruction);
     else
       throw faultToError(new DockerfileFault("no build stage in current context", instruction.position), lines.source);
+  }
+  try {
+    checkStageLoops(stages);
+  } catch (error) {
+    throw error instanceof DockerfileFault ? faultToError(error, lines.source) : error;
   }
   const [first] = lines.emptyContinuations;
   const warnings = first

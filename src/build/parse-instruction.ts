@@ -24,6 +24,7 @@ import {
   type RunInstruction,
 } from "./instruction.ts";
 import { checkRunMount } from "./run-mounts.ts";
+import { expandWord } from "./shell-words.ts";
 import type { LogicalLine } from "./source-lines.ts";
 import { didYouMean } from "./suggest.ts";
 
@@ -196,6 +197,13 @@ function parseCopy(scope: Scope): Pick<CopyInstruction, "sources" | "files" | "d
   }
   if (parseHeredocWord(destination)) {
     throw new DockerfileFault(`${name} cannot accept a heredoc as a destination`, input.positionAt(0));
+  }
+  const from = scope.flags.find((flag) => flag.name === "from");
+  if (from && expandWord(from.value, new Map(), { escape: input.escape }) !== from.value) {
+    throw new DockerfileFault(
+      "variable expansion is not supported for --from, define a new stage with FROM using ARG from global scope as a workaround",
+      from.position,
+    );
   }
   const files = heredocs.map((file) => (file.chomp ? { ...file, content: chompTabs(file.content) } : file));
   return { sources: words.filter((word) => !parseHeredocWord(word)), files, destination };

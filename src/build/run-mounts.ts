@@ -5,7 +5,7 @@ import { quote } from "./characters.ts";
 import type { RunInstruction } from "./instruction.ts";
 import { splitOnce } from "./instruction-flags.ts";
 import { checkField, mountFieldNames, mountSwitches, parseBool, parseMountSize } from "./run-mount-fields.ts";
-import { expandWord, type Variables } from "./shell-words.ts";
+import { expandWord, type LexerOptions, type Variables } from "./shell-words.ts";
 import { didYouMean } from "./suggest.ts";
 
 /** Who it belongs to; 0 unless they are named. The mode is 755 of a cache, 400 of a secret and 600 of an agent's socket. */
@@ -69,7 +69,7 @@ export type RunMount = BindMount | CacheMount | TmpfsMount | SecretMount | SshMo
 type Fields = ReadonlyMap<string, string>;
 
 /** The mounts of a RUN, variables replaced and defaults filled in. Throws `DockerfileFault` with Docker's words. */
-export function runMounts(instruction: RunInstruction, variables: Variables, options: { escape: string }): RunMount[] {
+export function runMounts(instruction: RunInstruction, variables: Variables, options: LexerOptions): RunMount[] {
   const expand = (text: string): string => expandWord(text, variables, options);
   let agents = 0;
   return instruction.flags

@@ -47,7 +47,7 @@ export class SourceLines {
 
   constructor(text: string, fileName: string) {
     this.#rawLines = text.replace(/^\uFEFF/, "").match(/[^\n]*\n|[^\n]+$/g) ?? [];
-    this.source = { fileName, lines: this.#rawLines.map((line) => line.replace(/[\r\n]+$/, "")) };
+    this.source = { fileName, text, lines: this.#rawLines.map((line) => line.replace(/[\r\n]+$/, "")) };
   }
 
   get directives(): Directives {

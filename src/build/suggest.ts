@@ -3,14 +3,22 @@ const maxDistance = 2;
 
 /** ` (did you mean X?)` for the option nearest to what was written, in its letter case; empty where none is near. */
 export function didYouMean(written: string, options: readonly string[]): string {
-  const wanted = written.toLowerCase();
+  const lower = options.map((option) => option.toLowerCase());
+  const nearest = nearestOf(written.toLowerCase(), lower);
+  if (nearest === undefined) return "";
+  const option = options[lower.indexOf(nearest)] ?? nearest;
+  return ` (did you mean ${matchCase(option, written)}?)`;
+}
+
+/** The option nearest to what was written; undefined where none is near, or it is an option as it is. Letter case counts. */
+export function nearestOf(written: string, options: readonly string[]): string | undefined {
   let nearest: { option: string; distance: number } | undefined;
   for (const option of options) {
-    const distance = editDistance(wanted, option.toLowerCase());
-    if (distance === 0) return "";
+    const distance = editDistance(written, option);
+    if (distance === 0) return undefined;
     if (distance <= (nearest ? nearest.distance - 1 : maxDistance)) nearest = { option, distance };
   }
-  return nearest ? ` (did you mean ${matchCase(nearest.option, written)}?)` : "";
+  return nearest?.option;
 }
 
 function matchCase(option: string, written: string): string {

@@ -8,4 +8,5 @@ export * from "./oci-runtime.ts";
 export * from "./plan.ts";
 export * from "./process.ts";
 export * from "./reference.ts";
-export { createIgnoreRules, parseIgnoreFile, type IgnoreRules } from "./dockerignore.ts";
+export { createIgnoreRules, ignorePatterns, parseIgnoreFile, type IgnoreRules } from "./dockerignore.ts";
+export { compilePathPattern, type PathPattern } from "./path-pattern.ts";

@@ -1,18 +1,13 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../../../src/common/index.ts";
 import { parseDockerfile } from "../../../src/build/index.ts";
 import { describeDockerfile } from "../../support/describe-dockerfile.ts";
+import { expectGolden } from "../../support/golden.ts";
 
-// Each folder holds a Dockerfile and what it must give. A missing expectation is written, so that a new case is one
-// new Dockerfile and a look at the result.
+// Each folder holds a Dockerfile and what it must give.
 const fixtures = join(import.meta.dir, "../../fixtures/dockerfiles");
-
-function expectGolden(path: string, actual: string): void {
-  if (!existsSync(path)) writeFileSync(path, actual);
-  expect(actual).toBe(readFileSync(path, "utf8"));
-}
 
 function errorOf(action: () => unknown): EngineError {
   try {
