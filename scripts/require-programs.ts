@@ -23,6 +23,8 @@ const forTests: readonly Required[] = [
   { program: "conntrack", debianPackage: "conntrack" },
   { program: "runc", debianPackage: "runc" },
   { program: "mkfs.btrfs", debianPackage: "btrfs-progs" },
+  { program: "mkfs.ext4", debianPackage: "e2fsprogs" },
+  { program: "filefrag", debianPackage: "e2fsprogs" },
   { program: "git", debianPackage: "git" },
 ];
 

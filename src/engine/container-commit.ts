@@ -96,9 +96,13 @@ async function whileFrozen<T>(
   try {
     await core.cgroups.freeze(cgroupPathOf(core, record));
     publishContainerEvent(core, record, { action: "pause" });
-    return await work();
-  } finally {
+    const made = await work();
     await thaw(core, container);
+    return made;
+  } catch (error) {
+    // What went wrong comes first: a full disk takes no record either, and the next daemon thaws what the old one calls frozen.
+    await thaw(core, container).catch(() => {});
+    throw error;
   }
 }
 
@@ -109,6 +113,6 @@ async function thaw(core: Core, container: LiveContainer): Promise<void> {
   if (isFrozen) await core.cgroups.thaw(cgroupPathOf(core, record));
   if (isFrozen) record.state.paused = false;
   delete record.state.frozenToCommit;
-  if (core.containers.has(container)) core.store.save(record);
   if (isFrozen) publishContainerEvent(core, record, { action: "unpause" });
+  if (core.containers.has(container)) core.store.save(record);
 }

@@ -13,7 +13,7 @@ import { isEmptyTree } from "./is-empty-tree.ts";
 import { LowerView } from "./lower-view.ts";
 import { kernelOverlay, type OverlayFlavour, type UpperWalk } from "./overlay-flavour.ts";
 import { Overlay2Layout, maxLayers } from "./overlay2-layout.ts";
-import { RecordedSnapshotter, type SnapshotterOptions } from "./recorded-snapshotter.ts";
+import { RecordedSnapshotter, type MadeLayer, type SnapshotterOptions } from "./recorded-snapshotter.ts";
 import type { SnapshotRecord } from "./records.ts";
 import { settleLayer } from "./settle-layer.ts";
 import type { Change, ExpectedLayer, Layer, ParentLayer, Snapshotter } from "./snapshotter.ts";
@@ -125,11 +125,23 @@ export class OverlaySnapshotter extends RecordedSnapshotter implements Snapshott
     }
     const sizeBytes = await treeSize(diff);
     const id = newId();
-    this.layout.create(id, { lowers: below, diff: false });
-    renameSync(diff, this.layout.diff(id));
-    const layer = await this.record({ parent: snapshot.parent, diffId: hashed.digest(), id, sizeBytes, instead: key });
+    const made = { parent: snapshot.parent, diffId: hashed.digest(), id, sizeBytes, instead: key };
+    const layer = await this.#become(made, { diff, below });
     this.discardSnapshot(key);
     return layer;
+  }
+
+  /** A snapshot's diff becomes a layer's; when the disk takes no directory or record, it is the snapshot's again. */
+  async #become(made: MadeLayer, { diff, below }: { diff: string; below: readonly string[] }): Promise<Layer> {
+    try {
+      this.layout.create(made.id, { lowers: below, diff: false });
+      renameSync(diff, this.layout.diff(made.id));
+      return await this.record(made);
+    } catch (error) {
+      if (!existsSync(diff)) renameSync(this.layout.diff(made.id), diff);
+      this.layout.discard(made.id, this.trash);
+      throw error;
+    }
   }
 
   async commitCopy(key: string): Promise<Layer | undefined> {
@@ -185,8 +197,8 @@ export class OverlaySnapshotter extends RecordedSnapshotter implements Snapshott
   /** Layers do not wait for each other until all is unpacked: a directory's own files are the same whatever lies below. */
   protected async unpack(parent: ParentLayer, tar: AsyncIterable<Uint8Array>, expected: ExpectedLayer): Promise<Layer> {
     const id = newId();
-    this.layout.create(id, { lowers: [] });
     try {
+      this.layout.create(id, { lowers: [] });
       const hashed = hashingStream(tar);
       const diff = this.layout.diff(id);
       const applied = await applyLayer(hashed.stream, diff, { stacked: true });

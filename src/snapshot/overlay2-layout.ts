@@ -73,8 +73,9 @@ export class Overlay2Layout {
     mkdirSync(directory, { mode: 0o710 });
     if (options.diff !== false) this.#makeDiff(directory);
     const name = newLinkName();
-    symlinkSync(`../${id}/diff`, join(this.#root, "l", name));
+    // The name first: whatever fails after it, `discard` finds the link.
     writeFileSync(join(directory, "link"), name, { mode: 0o644 });
+    symlinkSync(`../${id}/diff`, join(this.#root, "l", name));
     this.stack(id, options.lowers);
     if (options.lowers.length === 0 && options.merged === true) mkdirSync(join(directory, "work"), { mode: 0o700 });
     if (options.merged === true) mkdirSync(join(directory, "merged"), { mode: 0o700 });
