@@ -1,15 +1,26 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { parseArgs } from "node:util";
-import { EngineError, parseSize, toEngineError } from "./common/index.ts";
-import { FileAccess, S3Storage, serveRegistry, verifyRegistry, type RegistryServerOptions } from "./registry/index.ts";
+import { EngineError, goDurationProblem, parseGoDuration, parseSize, toEngineError } from "./common/index.ts";
+import {
+  FileAccess,
+  readRetention,
+  readWebhooks,
+  retireNow,
+  S3Storage,
+  serveRegistry,
+  verifyRegistry,
+  type RegistryServerOptions,
+} from "./registry/index.ts";
 
 const defaultRegistryRoot = "/var/lib/vitrine-registry";
 const help = `Usage:  vitrine registry serve [OPTIONS]
         vitrine registry verify [--root DIR] [--storage s3://…]
+        vitrine registry retention --retention FILE [--root DIR] [--dry-run]
 
 A registry: docker, podman, skopeo and Vitrine push images to it and pull them from it (OCI distribution 1.1).
-"verify" reads every blob and manifest again and says which are damaged; the server may run meanwhile.
+"verify" reads every blob and manifest again and says which are damaged; "retention" takes away what the rules say, or with --dry-run
+only says it. The server may run meanwhile.
 Without --htpasswd anyone who reaches the address may do everything, so it then serves this machine only.
 
 Options:
@@ -27,6 +38,13 @@ Options:
       --no-delete             Refuse every deletion
       --immutable-tags        A tag never moves to another image
       --metrics               Serve GET /metrics for Prometheus, to users only where there are users
+      --proxy string          Be a cache of this registry, such as https://registry-1.docker.io; nothing can be pushed then
+      --proxy-user string     The cache's user there
+      --proxy-password-file string   File with that user's password
+      --proxy-ttl string      What nobody asked for so long goes from the cache (default "168h")
+      --webhooks string       JSON file of places that are told of pushes and deletions
+      --retention string      JSON file of rules: which tags and manifests go, looked at before each collection
+      --dry-run               With "retention": delete nothing
       --quota string          Most that all blobs of one repository may have, such as 20g
       --max-blob-size string  Largest blob that is taken (default "64g")
       --max-uploads string    Uploads in progress at once (default "1000")
@@ -51,6 +69,13 @@ const optionTypes = {
   "no-delete": { type: "boolean", default: false },
   "immutable-tags": { type: "boolean", default: false },
   metrics: { type: "boolean", default: false },
+  proxy: { type: "string" },
+  "proxy-user": { type: "string" },
+  "proxy-password-file": { type: "string" },
+  "proxy-ttl": { type: "string" },
+  webhooks: { type: "string" },
+  retention: { type: "string" },
+  "dry-run": { type: "boolean", default: false },
   quota: { type: "string" },
   "max-blob-size": { type: "string", default: "64g" },
   "max-uploads": { type: "string", default: "1000" },
@@ -90,9 +115,11 @@ function readTask(args: readonly string[]): (() => Promise<void>) | undefined {
     const [command, ...rest] = positionals;
     if (rest.length > 0) throw wrong(`"${rest.join(" ")}" is one word too many`);
     if (command === "serve") {
+      if (values["dry-run"]) throw wrong("--dry-run is no option of serve");
       const options = toServerOptions(values);
       return () => serve(options);
     }
+    if (command === "retention") return toRetention(args, values);
     if (command !== "verify") throw wrong(`unknown command "${command ?? ""}"`);
     return toVerification(args, values);
   } catch (error) {
@@ -103,9 +130,7 @@ function readTask(args: readonly string[]): (() => Promise<void>) | undefined {
 
 /** Of the options of `serve`, only those that say where everything is make sense here. */
 function toVerification(args: readonly string[], values: Values): () => Promise<void> {
-  const known = ["--root", "--storage", "--s3-endpoint", "--s3-region"];
-  const other = args.find((word) => word.startsWith("--") && !known.includes(word.split("=")[0] ?? ""));
-  if (other !== undefined) throw wrong(`${other} is no option of verify`);
+  requireOnly(args, { command: "verify", known: ["--root", "--storage", "--s3-endpoint", "--s3-region"] });
   const options = { root: values.root ?? defaultRegistryRoot, ...readStorage(values) };
   return async () => {
     const { blobs, manifests, problems } = await verifyRegistry(options);
@@ -113,6 +138,28 @@ function toVerification(args: readonly string[], values: Values): () => Promise<
     process.stdout.write(`${blobs} blobs and ${manifests} manifests were read: ${problems.length} problems\n`);
     if (problems.length > 0) process.exitCode = 1;
   };
+}
+
+function toRetention(args: readonly string[], values: Values): () => Promise<void> {
+  requireOnly(args, { command: "retention", known: ["--root", "--retention", "--dry-run"] });
+  const { root = defaultRegistryRoot, retention, "dry-run": isDry = false } = values;
+  if (retention === undefined) throw wrong("retention needs --retention FILE");
+  const rules = readRetention(retention);
+  return async () => {
+    const retired = retireNow({ root, rules, apply: !isDry });
+    for (const { repository, digest, tag, why } of retired) {
+      const name = tag === undefined ? `${repository}@${digest}` : `${repository}:${tag}`;
+      process.stdout.write(`${isDry ? "would delete" : "deleted"} ${name} (${why})\n`);
+    }
+    const tags = retired.filter(({ tag }) => tag !== undefined).length;
+    const words = `${tags} tags and ${retired.length - tags} manifests`;
+    process.stdout.write(isDry ? `${words} would go\n` : `${words} went; their blobs go with the next collection\n`);
+  };
+}
+
+function requireOnly(args: readonly string[], { command, known }: { command: string; known: readonly string[] }): void {
+  const other = args.find((word) => word.startsWith("--") && !known.includes(word.split("=")[0] ?? ""));
+  if (other !== undefined) throw wrong(`${other} is no option of ${command}`);
 }
 
 function toServerOptions(values: Values): RegistryServerOptions {
@@ -140,6 +187,8 @@ function toServerOptions(values: Values): RegistryServerOptions {
     ...(access ? { access } : {}),
     ...readTls(values),
     ...readStorage(values),
+    ...readUpstream(values),
+    ...readRules(values),
     keepEverything: values["no-delete"] ?? false,
     metrics: values.metrics ?? false,
     immutableTags: values["immutable-tags"] ?? false,
@@ -190,6 +239,40 @@ function readStorage(values: Values): Pick<RegistryServerOptions, "storage"> {
   }
   const place = { endpoint: endpoint ?? "", bucket: match[1] ?? "", prefix: match[2] ?? "", region };
   return { storage: new S3Storage({ ...place, accessKeyId, secretAccessKey }) };
+}
+
+/** Options that make no sense for a cache are refused by name, not ignored. */
+function readUpstream(values: Values): Pick<RegistryServerOptions, "upstream"> {
+  const { proxy: url, "proxy-user": username, "proxy-password-file": file, "proxy-ttl": ttl } = values;
+  if (url === undefined) {
+    const other = ["proxy-user", "proxy-password-file", "proxy-ttl"].find((name) => name in values);
+    if (other !== undefined) throw wrong(`--${other} belongs to --proxy`);
+    return {};
+  }
+  if (!/^https?:\/\/[^/@?#]+\/?$/.test(url) || !URL.canParse(url)) {
+    throw wrong(`--proxy "${url}" is no address such as https://registry.example.org`);
+  }
+  const pushing = ["quota", "retention"].find((name) => name in values);
+  const flag = (["no-delete", "immutable-tags"] as const).find((name) => values[name]);
+  if (pushing !== undefined || flag !== undefined) {
+    throw wrong(`--${pushing ?? flag} is for a registry that is pushed to, and --proxy makes a cache`);
+  }
+  if ((username === undefined) !== (file === undefined))
+    throw wrong("--proxy-user and --proxy-password-file belong together");
+  const ttlNs = parseGoDuration(ttl ?? "168h");
+  if (ttlNs === undefined || ttlNs <= 0) throw wrong(`--proxy-ttl: ${goDurationProblem(ttl ?? "")}`);
+  const password = file === undefined ? "" : readFileSync(file, "utf8").replace(/\r?\n$/, "");
+  const credentials = username === undefined ? {} : { credentials: { username, password } };
+  return { upstream: { url: url.replace(/\/$/, ""), ttlMs: ttlNs / 1e6, ...credentials } };
+}
+
+function readRules(values: Values): Pick<RegistryServerOptions, "webhooks" | "retention"> {
+  const { webhooks, retention } = values;
+  if (retention !== undefined && values["no-delete"]) throw wrong("--retention deletes, and --no-delete forbids it");
+  return {
+    ...(webhooks === undefined ? {} : { webhooks: readWebhooks(webhooks) }),
+    ...(retention === undefined ? {} : { retention: readRetention(retention) }),
+  };
 }
 
 function readNumber(values: Values, name: "max-uploads" | "upload-expiry" | "grace" | "collect-every"): number {

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from "node:fs";
 import { EngineError } from "../common/index.ts";
-import { isRepositoryName } from "./server-grammar.ts";
+import { isRepositoryPattern, matchesRepository } from "./server-patterns.ts";
 
 export type RegistryAction = "pull" | "push" | "delete";
 export const registryActions: readonly RegistryAction[] = ["pull", "push", "delete"];
@@ -64,7 +64,7 @@ export class FileAccess implements AccessPolicy {
       (rule) =>
         (rule.user === "anonymous" || (user !== undefined && (rule.user === "*" || rule.user === user))) &&
         rule.actions.includes(action) &&
-        matches(rule.pattern, repository),
+        matchesRepository(rule.pattern, repository),
     );
   }
 
@@ -77,12 +77,6 @@ export class FileAccess implements AccessPolicy {
     this.#usersVersion = version;
     this.#verified.clear();
   }
-}
-
-/** `*`, `team/*` (all below `team`), or one repository's name. */
-function matches(pattern: string, repository: string): boolean {
-  if (pattern === "*") return true;
-  return pattern.endsWith("/*") ? repository.startsWith(pattern.slice(0, -1)) : repository === pattern;
 }
 
 function readHtpasswd(path: string): Map<string, string> {
@@ -99,12 +93,12 @@ function readHtpasswd(path: string): Map<string, string> {
   return users;
 }
 
-/** Lines of `USER REPOSITORY ACTIONS`: a name, `*` (whoever logged in) or `anonymous`; see `matches`; `pull,push,delete`. */
+/** Lines of `USER REPOSITORY ACTIONS`: a name, `*` (whoever logged in) or `anonymous`; see `isRepositoryPattern`; `pull,push,delete`. */
 function readRules(path: string): Rule[] {
   return linesOf(path).map(({ line, where }) => {
     const [user = "", pattern = "", list = "", ...rest] = line.split(/\s+/);
     const actions = list.split(",");
-    const isPattern = pattern === "*" || isRepositoryName(pattern.replace(/\/\*$/, ""));
+    const isPattern = isRepositoryPattern(pattern);
     const isActions = actions.every((action) => (registryActions as readonly string[]).includes(action));
     if (rest.length > 0 || !isPattern || !isActions) {
       throw new EngineError("invalidArgument", `${where} is no rule of the form "USER REPOSITORY pull,push,delete"`);

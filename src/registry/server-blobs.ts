@@ -13,12 +13,41 @@ export interface BlobServices {
 /** GET and HEAD of a blob: whole, a range, or unchanged. Being asked for keeps it from being collected for a while. */
 export async function serveBlob(
   { records, storage, limits }: BlobServices,
-  { request, repository, digest }: { request: Request; repository: string; digest: string },
+  { request, repository, digest }: BlobCall,
 ): Promise<Response> {
   requireDigest(digest);
   const size = records.linkedSize(repository, digest);
   if (size === undefined) throw unknownBlob(repository, digest);
   records.useLink(repository, digest, Date.now() - limits.graceMs / 4);
+  const source: BlobSource = {
+    size,
+    open: async (range) => {
+      if (size > 0 && (await storage.size(digest)) !== size) {
+        const message = `The bytes of the blob "${digest}" are not whole in the ${storage.description}`;
+        throw new RegistryFailure("UNKNOWN", message);
+      }
+      // An empty range of an object store's blob is nothing that can be asked for.
+      return size === 0 ? null : storage.open(digest, range);
+    },
+  };
+  return answerBlob(request, digest, source);
+}
+
+export interface BlobCall {
+  readonly request: Request;
+  readonly repository: string;
+  readonly digest: string;
+}
+
+/** Where a blob's bytes come from: the storage, or a cache's download that is under way. */
+export interface BlobSource {
+  readonly size: number;
+  open(range: ByteRange): Promise<Blob | ReadableStream<Uint8Array> | null>;
+}
+
+/** The answer to GET and HEAD of a blob, by its headers: 200, 206, 304. Throws 416. */
+export async function answerBlob(request: Request, digest: string, source: BlobSource): Promise<Response> {
+  const { size } = source;
   const headers = {
     "Accept-Ranges": "bytes",
     "Cache-Control": "public, max-age=31536000, immutable",
@@ -31,20 +60,11 @@ export async function serveBlob(
   if (request.method === "HEAD") {
     return new Response(null, { headers: { ...headers, "Content-Length": String(size) } });
   }
-  if (size > 0 && (await storage.size(digest)) !== size) {
-    throw new RegistryFailure(
-      "UNKNOWN",
-      `The bytes of the blob "${digest}" are not whole in the ${storage.description}`,
-    );
-  }
   const range = wantedRange(request.headers, { size, digest });
-  if (!range) {
-    // An empty range of an object store's blob is nothing that can be asked for.
-    const body = size === 0 ? null : storage.open(digest, { start: 0, end: size });
-    return new Response(body, { headers: { ...headers, "Content-Length": String(size) } });
-  }
+  const body = await source.open(range ?? { start: 0, end: size });
+  if (!range) return new Response(body, { headers: { ...headers, "Content-Length": String(size) } });
   const contentRange = `bytes ${range.start}-${range.end - 1}/${size}`;
-  return new Response(storage.open(digest, range), {
+  return new Response(body, {
     status: 206,
     headers: { ...headers, "Content-Length": String(range.end - range.start), "Content-Range": contentRange },
   });
@@ -58,7 +78,7 @@ export function matchesTag(header: string | null, digest: string): boolean {
 
 /**
  * RFC 9110, 14.2: one range of bytes. Several ranges, other units and what is malformed are ignored, which the RFC allows.
- * Throws 416 for a range that begins behind the end.
+ * Throws 416 for a range that begins behind the end, or ends before it begins.
  */
 function wantedRange(headers: Headers, blob: { size: number; digest: string }): ByteRange | undefined {
   const match = /^bytes=(\d*)-(\d*)$/.exec(headers.get("Range")?.trim() ?? "");
@@ -68,9 +88,10 @@ function wantedRange(headers: Headers, blob: { size: number; digest: string }): 
   const [, first = "", last = ""] = match;
   const start = first === "" ? Math.max(0, blob.size - Number(last)) : Number(first);
   const end = first === "" || last === "" ? blob.size : Math.min(blob.size, Number(last) + 1);
-  if (first !== "" && last !== "" && Number(last) < Number(first)) return undefined;
-  if (start >= blob.size) {
-    throw new RegistryFailure("SIZE_INVALID", `The blob "${blob.digest}" has ${blob.size} bytes, none at ${start}`, {
+  const isBackwards = first !== "" && last !== "" && Number(last) < Number(first);
+  if (isBackwards || start >= blob.size) {
+    const what = isBackwards ? `no range ${first}-${last}` : `none at ${start}`;
+    throw new RegistryFailure("SIZE_INVALID", `The blob "${blob.digest}" has ${blob.size} bytes, ${what}`, {
       status: 416,
       headers: { "Content-Range": `bytes */${blob.size}` },
     });

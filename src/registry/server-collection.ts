@@ -1,10 +1,14 @@
 import type { RegistryLimits } from "./server-options.ts";
 import type { RegistryRecords } from "./server-records.ts";
+import { expireUnused, retire, type RetentionRule, type Retired } from "./server-retention.ts";
 import type { Turns } from "./server-turns.ts";
 import type { Uploads } from "./server-uploads.ts";
 import type { RegistryStorage } from "./storage-contract.ts";
 
 export interface CollectionReport {
+  /** By rules of retention, or because nobody asked a cache for it. */
+  readonly tagsDeleted: number;
+  readonly manifestsDeleted: number;
   readonly uploadsExpired: number;
   readonly linksDropped: number;
   readonly blobsDeleted: number;
@@ -23,11 +27,22 @@ export async function collectGarbage(services: {
   uploads: Uploads;
   digests: Turns;
   limits: RegistryLimits;
+  retention: readonly RetentionRule[];
+  /** Of a cache: after how long what nobody asked for goes. */
+  ttlMs: number | undefined;
+  /** Is told of each tag and manifest that goes by a rule. */
+  whenRetired: (retired: Retired) => void;
 }): Promise<CollectionReport> {
-  const { records, storage, uploads, digests, limits } = services;
+  const { records, storage, uploads, digests, limits, retention, ttlMs } = services;
   const nowMs = Date.now();
   const uploadsExpired = await uploads.expire(nowMs - limits.uploadExpiryMs);
-  const linksDropped = records.dropIdleLinks(nowMs - limits.graceMs);
+  const retired =
+    ttlMs === undefined
+      ? retire(records, { rules: retention, apply: true, graceMs: limits.graceMs })
+      : expireUnused(records, nowMs - ttlMs);
+  for (const one of retired) services.whenRetired(one);
+  const linksDropped =
+    ttlMs === undefined ? records.dropIdleLinks(nowMs - limits.graceMs) : records.dropUnusedLinks(nowMs - ttlMs);
   let blobsDeleted = 0;
   let bytesReclaimed = 0;
   for (const { digest, size } of records.unlinkedBlobs()) {
@@ -38,7 +53,9 @@ export async function collectGarbage(services: {
       bytesReclaimed += size;
     });
   }
-  return { uploadsExpired, linksDropped, blobsDeleted, bytesReclaimed };
+  const tagsDeleted = retired.filter(({ tag }) => tag !== undefined).length;
+  const manifestsDeleted = retired.length - tagsDeleted;
+  return { tagsDeleted, manifestsDeleted, uploadsExpired, linksDropped, blobsDeleted, bytesReclaimed };
 }
 
 /** Takes away bytes that no record names: a server that was killed between storing and recording left them. Returns how many. */

@@ -26,8 +26,8 @@ const maxFormBytes = 16 * 1024;
 export class Gate {
   constructor(private readonly services: { policy: AccessPolicy; tokens: Tokens; scheme: "http" | "https" }) {}
 
-  /** Throws UNAUTHORIZED, with the challenge, or DENIED. */
-  async require(request: Request, needs: readonly Need[]): Promise<void> {
+  /** The user, if it is one. Throws UNAUTHORIZED, with the challenge, or DENIED. */
+  async require(request: Request, needs: readonly Need[]): Promise<string | undefined> {
     const caller = await this.#identify(request, needs);
     for (const need of needs) {
       if (this.#mayDo(caller, need)) continue;
@@ -37,6 +37,7 @@ export class Gate {
       if (caller.user === undefined || permitted) throw this.#challenge(request, needs, "insufficient_scope");
       throw new RegistryFailure("DENIED", `"${caller.user}" may not ${action} in "${repository}"`);
     }
+    return caller.user;
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { RegistryRecords } from "./server-records.ts";
+import type { Webhooks } from "./server-webhooks.ts";
 
 /** Upper bounds of a request's duration, in seconds, as they are usual in Prometheus. */
 const durationBounds = [0.005, 0.025, 0.1, 0.5, 2.5, 10, 60];
@@ -14,7 +15,10 @@ export class RegistryMetrics {
   readonly #requests = new Map<string, number>();
   readonly #durations = new Map<string, Durations>();
 
-  constructor(private readonly records: RegistryRecords) {}
+  constructor(
+    private readonly records: RegistryRecords,
+    private readonly webhooks?: Webhooks,
+  ) {}
 
   /** `durationMs` is the time until the answer's head: a body may take as long as the client's network does. */
   count({ method, status, durationMs }: { method: string; status: number; durationMs: number }): void {
@@ -50,8 +54,24 @@ export class RegistryMetrics {
       ...gauge("vitrine_registry_manifests", "Manifests, in all repositories", manifests),
       ...gauge("vitrine_registry_tags", "Tags, in all repositories", tags),
       ...gauge("vitrine_registry_uploads", "Uploads in progress", uploads),
+      ...this.#hookLines(),
     ];
     return `${lines.join("\n")}\n`;
+  }
+
+  #hookLines(): string[] {
+    const hooks = this.webhooks?.counts() ?? [];
+    if (hooks.length === 0) return [];
+    const queue = "vitrine_registry_webhook_queue";
+    const events = "vitrine_registry_webhook_events_total";
+    return [
+      ...family(queue, "gauge", "Events that wait for a webhook"),
+      ...hooks.map(({ name, queued }) => `${queue}{webhook="${name}"} ${queued}`),
+      ...family(events, "counter", "Events that were delivered or given up, and attempts that failed"),
+      ...hooks.flatMap(({ name, counts }) =>
+        Object.entries(counts).map(([outcome, count]) => `${events}{webhook="${name}",outcome="${outcome}"} ${count}`),
+      ),
+    ];
   }
 }
 

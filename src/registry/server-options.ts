@@ -1,5 +1,8 @@
 import type { RegistryStorage } from "./storage-contract.ts";
 import type { AccessPolicy } from "./server-access.ts";
+import type { RetentionRule } from "./server-retention.ts";
+import type { UpstreamOptions } from "./server-upstream.ts";
+import type { WebhookSettings } from "./server-webhook-settings.ts";
 
 /** Sizes in bytes, times in milliseconds. */
 export interface RegistryLimits {
@@ -49,6 +52,12 @@ export interface RegistryServerOptions {
   readonly immutableTags?: boolean;
   /** Serves GET /metrics for Prometheus; where there are users, to users only. */
   readonly metrics?: boolean;
+  /** Makes it a cache of another registry: nothing can be pushed. A root is a cache of one registry for ever, or of none. */
+  readonly upstream?: UpstreamOptions;
+  /** Who is told of pushes, deletions and pulls. */
+  readonly webhooks?: readonly WebhookSettings[];
+  /** Which tags and manifests go, before each collection. */
+  readonly retention?: readonly RetentionRule[];
   /** How often what nobody needs is collected; 0: only when asked by `collect`. Default ten minutes. */
   readonly collectEveryMs?: number;
   readonly limits?: Partial<RegistryLimits>;

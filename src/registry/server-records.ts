@@ -17,6 +17,22 @@ export interface ManifestRecord extends StoredManifest {
   readonly references: readonly { digest: string; kind: "blob" | "manifest" }[];
 }
 
+/** A tag, and when it was last pushed, and it or its manifest last asked for, in milliseconds since 1970. */
+export interface TagTimes {
+  readonly tag: string;
+  readonly digest: string;
+  readonly pushedAtMs: number;
+  /** Never less than `pushedAtMs`. */
+  readonly usedAtMs: number;
+}
+
+export interface ManifestTimes {
+  readonly digest: string;
+  readonly subject: string | null;
+  /** When it was last pushed, asked for, or lost a tag. */
+  readonly usedAtMs: number;
+}
+
 export interface UploadRecord {
   readonly id: string;
   readonly repository: string;
@@ -43,7 +59,11 @@ const schema = `
   CREATE TABLE IF NOT EXISTS tags (
     repository TEXT NOT NULL, tag TEXT NOT NULL, digest TEXT NOT NULL, updated_at INTEGER NOT NULL, PRIMARY KEY (repository, tag)
   ) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS uploads (id TEXT PRIMARY KEY, repository TEXT NOT NULL, updated_at INTEGER NOT NULL) STRICT;`;
+  CREATE TABLE IF NOT EXISTS uploads (id TEXT PRIMARY KEY, repository TEXT NOT NULL, updated_at INTEGER NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS uses (
+    repository TEXT NOT NULL, name TEXT NOT NULL, used_at INTEGER NOT NULL, PRIMARY KEY (repository, name)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;`;
 
 /**
  * What a registry knows beside the bytes of blobs, in SQLite. Repositories exist by what is in them. A `link` lets a repository
@@ -72,6 +92,15 @@ export class RegistryRecords implements Disposable {
 
   claim(): void {
     this.#db.exec("PRAGMA user_version = 1");
+  }
+
+  /** The registry that this one is a cache of; undefined for one that is its own. */
+  upstream(): string | undefined {
+    return this.#one<{ value: string }>("SELECT value FROM settings WHERE name = 'upstream'")?.value;
+  }
+
+  setUpstream(url: string): void {
+    this.#run("INSERT OR REPLACE INTO settings VALUES ('upstream', ?)", url);
   }
 
   /** Bytes of a blob that the repository may serve. */
@@ -104,18 +133,30 @@ export class RegistryRecords implements Disposable {
     this.#run(sql, Date.now(), repository, digest, staleMs);
   }
 
+  /** Some repositories that may serve the blob. */
+  repositoriesWith(digest: string, limit: number): string[] {
+    const sql = "SELECT repository FROM links WHERE digest = ? ORDER BY repository LIMIT ?";
+    return this.#all<{ repository: string }>(sql, digest, limit).map(({ repository }) => repository);
+  }
+
   unlink(repository: string, digest: string): boolean {
     return this.#run("DELETE FROM links WHERE repository = ? AND digest = ?", repository, digest) > 0;
   }
 
-  /** Stores a manifest, and points the tag at it, provided that all it refers to is there. Returns what is missing, and then stores nothing. */
-  putManifest(manifest: ManifestRecord, tag: string | undefined): { digest: string; kind: string }[] {
+  /**
+   * Stores a manifest, and points the tags at it, provided that all it refers to is there; a cache gets that later (`partial`).
+   * Returns what is missing, and then stores nothing.
+   */
+  putManifest(
+    manifest: ManifestRecord,
+    { tags, partial = false }: { tags: readonly string[]; partial?: boolean },
+  ): { digest: string; kind: string }[] {
     const { repository, digest } = manifest;
     return this.#transaction(() => {
       const missing = manifest.references.filter(({ digest, kind }) =>
         kind === "blob" ? this.linkedSize(repository, digest) === undefined : !this.manifest(repository, digest),
       );
-      if (missing.length > 0) return missing;
+      if (missing.length > 0 && !partial) return missing;
       this.#run(
         "INSERT OR REPLACE INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         repository,
@@ -130,8 +171,10 @@ export class RegistryRecords implements Disposable {
       for (const { digest: other, kind } of manifest.references) {
         this.#run("INSERT OR IGNORE INTO manifest_references VALUES (?, ?, ?, ?)", repository, digest, other, kind);
       }
-      if (tag !== undefined)
+      for (const tag of tags) {
+        this.#markUntagged(repository, tag);
         this.#run("INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?)", repository, tag, digest, Date.now());
+      }
       return [];
     });
   }
@@ -167,6 +210,9 @@ export class RegistryRecords implements Disposable {
   /** Takes the manifest away, and every tag that points at it. */
   deleteManifest(repository: string, digest: string): boolean {
     return this.#transaction(() => {
+      const uses = `DELETE FROM uses WHERE repository = ?1 AND (name = ?2 OR name IN
+        (SELECT tag FROM tags WHERE repository = ?1 AND digest = ?2))`;
+      this.#run(uses, repository, digest);
       this.#run("DELETE FROM tags WHERE repository = ? AND digest = ?", repository, digest);
       this.#run("DELETE FROM manifest_references WHERE repository = ? AND manifest = ?", repository, digest);
       return this.#run("DELETE FROM manifests WHERE repository = ? AND digest = ?", repository, digest) > 0;
@@ -174,7 +220,53 @@ export class RegistryRecords implements Disposable {
   }
 
   deleteTag(repository: string, tag: string): boolean {
-    return this.#run("DELETE FROM tags WHERE repository = ? AND tag = ?", repository, tag) > 0;
+    return this.#transaction(() => {
+      this.#markUntagged(repository, tag);
+      this.#run("DELETE FROM uses WHERE repository = ? AND name = ?", repository, tag);
+      return this.#run("DELETE FROM tags WHERE repository = ? AND tag = ?", repository, tag) > 0;
+    });
+  }
+
+  /** Notes when tags and manifests, by digest, were asked for. */
+  addUses(uses: Iterable<{ repository: string; name: string; usedAtMs: number }>): void {
+    const sql = "INSERT INTO uses VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET used_at = max(used_at, excluded.used_at)";
+    this.#transaction(() => {
+      for (const { repository, name, usedAtMs } of uses) this.#run(sql, repository, name, usedAtMs);
+    });
+  }
+
+  /** The repository's tags, those pushed last first. */
+  tagTimes(repository: string): TagTimes[] {
+    const sql = `SELECT tag, digest, updated_at AS pushedAtMs, max(updated_at, coalesce((SELECT max(used_at) FROM uses
+      WHERE uses.repository = tags.repository AND name IN (tag, digest)), 0)) AS usedAtMs
+      FROM tags WHERE repository = ? ORDER BY updated_at DESC, tag`;
+    return this.#all(sql, repository);
+  }
+
+  manifestTimes(repository: string): ManifestTimes[] {
+    const sql = `SELECT digest, subject, max(created_at, coalesce((SELECT max(used_at) FROM uses
+      WHERE uses.repository = manifests.repository AND (name = digest OR name IN
+        (SELECT tag FROM tags WHERE tags.repository = manifests.repository AND tags.digest = manifests.digest))), 0)) AS usedAtMs
+      FROM manifests WHERE repository = ? ORDER BY digest`;
+    return this.#all(sql, repository);
+  }
+
+  /** Manifests that manifests of the repository, such as indexes, name. */
+  manifestChildren(repository: string): { manifest: string; digest: string }[] {
+    const sql = "SELECT manifest, digest FROM manifest_references WHERE repository = ? AND kind = 'manifest'";
+    return this.#all(sql, repository);
+  }
+
+  /** Many calls as one transaction: what they saw is still so when they write. */
+  atOnce<T>(work: () => T): T {
+    return this.#transaction(work);
+  }
+
+  /** Its manifest is in use until now: whoever counts how long it had no tag counts from here. */
+  #markUntagged(repository: string, tag: string): void {
+    const sql = `INSERT INTO uses SELECT repository, digest, ? FROM tags WHERE repository = ? AND tag = ?
+      ON CONFLICT DO UPDATE SET used_at = max(used_at, excluded.used_at)`;
+    this.#run(sql, Date.now(), repository, tag);
   }
 
   /** Whether anything is in it. */
@@ -234,6 +326,11 @@ export class RegistryRecords implements Disposable {
     const sql = `DELETE FROM links WHERE used_at < ? AND NOT EXISTS (SELECT 1 FROM manifest_references AS r
       WHERE r.repository = links.repository AND r.digest = links.digest)`;
     return this.#run(sql, idleSinceMs);
+  }
+
+  /** Lets go of what nobody used since then, needed by a manifest or not, as a cache may. */
+  dropUnusedLinks(unusedSinceMs: number): number {
+    return this.#run("DELETE FROM links WHERE used_at < ?", unusedSinceMs);
   }
 
   unlinkedBlobs(): { digest: string; size: number }[] {

@@ -1,4 +1,6 @@
 import { requireDigest, serveBlob, unknownBlob } from "./server-blobs.ts";
+import type { RegistryCache } from "./server-cache.ts";
+import type { Happening } from "./server-events.ts";
 import { RegistryFailure } from "./server-failure.ts";
 import type { Gate, Need } from "./server-gate.ts";
 import { isRepositoryName } from "./server-grammar.ts";
@@ -10,6 +12,8 @@ import type { RegistryRecords } from "./server-records.ts";
 import type { Turns } from "./server-turns.ts";
 import { beginUpload, continueUpload } from "./server-upload-calls.ts";
 import type { Uploads } from "./server-uploads.ts";
+import type { Uses } from "./server-uses.ts";
+import type { Webhooks } from "./server-webhooks.ts";
 import type { RegistryStorage } from "./storage-contract.ts";
 
 export interface RegistryServices {
@@ -24,6 +28,19 @@ export interface RegistryServices {
   readonly immutableTags: boolean;
   /** Undefined: nothing is counted, and there is no /metrics. */
   readonly metrics: RegistryMetrics | undefined;
+  readonly uses: Uses;
+  /** Undefined: nobody is told of anything. */
+  readonly webhooks: Webhooks | undefined;
+  /** Undefined: this is no cache. */
+  readonly cache: RegistryCache | undefined;
+}
+
+/** The connection that a request came by. */
+export interface Connection {
+  /** Switches its idle limit off: storing a large blob takes as long as it takes. */
+  readonly unhurried: () => void;
+  /** The client's `host:port`. */
+  readonly address: () => string | undefined;
 }
 
 interface Call {
@@ -33,8 +50,7 @@ interface Call {
   /** The path's last part: a tag, a digest, an upload. */
   readonly part: string;
   readonly query: URLSearchParams;
-  /** Switches the idle limit off: storing a large blob takes as long as it takes. */
-  readonly unhurried: () => void;
+  readonly connection: Connection;
 }
 
 interface Endpoint {
@@ -60,7 +76,7 @@ const endpoints: readonly Endpoint[] = [
 ];
 
 /** Answers one request. Throws `RegistryFailure`, and whatever else goes wrong. */
-export async function route(request: Request, services: RegistryServices, unhurried: () => void): Promise<Response> {
+export async function route(request: Request, services: RegistryServices, connection: Connection): Promise<Response> {
   const { pathname, searchParams: query } = new URL(request.url);
   if (pathname === "/token" && services.gate) return services.gate.giveToken(request);
   if (pathname === "/metrics" && services.metrics) return metrics(request, services, services.metrics);
@@ -76,7 +92,8 @@ export async function route(request: Request, services: RegistryServices, unhurr
     }
     const handler = Object.hasOwn(methods, request.method) ? methods[request.method] : undefined;
     if (!handler) throw unknownMethod(request, Object.keys(methods));
-    return handler({ request, services, repository, part: decode(encoded), query, unhurried });
+    services.cache?.requireReading(request.method);
+    return handler({ request, services, repository, part: decode(encoded), query, connection });
   }
   throw new RegistryFailure("UNSUPPORTED", `There is nothing at "${pathname.slice(0, 300)}"`, { status: 404 });
 }
@@ -100,59 +117,119 @@ async function catalog(request: Request, services: RegistryServices, query: URLS
 }
 
 async function uploadCall(call: Call): Promise<Response> {
-  const { request, repository, query, part, services, unhurried } = call;
-  await require(call, "push");
+  const { request, repository, query, part, services, connection } = call;
+  const tell = await require(call, "push");
   const mayPull = async (from: string): Promise<boolean> =>
     (await services.gate?.may(request, { repository: from, action: "pull" })) ?? true;
-  const uploadServices = { ...services, mayPull };
-  if (part === "") return beginUpload(uploadServices, { request, repository, query, whenArrived: unhurried });
-  return continueUpload(uploadServices, { request, repository, query, id: part, whenArrived: unhurried });
+  const uploadServices = { ...services, mayPull, tell };
+  const upload = { request, repository, query, whenArrived: connection.unhurried };
+  return part === "" ? beginUpload(uploadServices, upload) : continueUpload(uploadServices, { ...upload, id: part });
 }
 
 async function blobCall(call: Call): Promise<Response> {
-  await require(call, "pull");
-  return serveBlob(call.services, { request: call.request, repository: call.repository, digest: call.part });
+  const { request, services, repository, part: digest } = call;
+  const tell = await require(call, "pull");
+  const response = await (services.cache ?? { serveBlob: serveHere(services) }).serveBlob({
+    request,
+    repository,
+    digest,
+  });
+  if (request.method === "GET" && response.ok) {
+    const sizeBytes = services.webhooks && services.records.linkedSize(repository, digest);
+    tell({ action: "pull", kind: "blob", repository, digest, ...(sizeBytes === undefined ? {} : { sizeBytes }) });
+  }
+  return response;
+}
+
+function serveHere(services: RegistryServices): RegistryCache["serveBlob"] {
+  return (call) => serveBlob(services, call);
 }
 
 async function deleteBlob(call: Call): Promise<Response> {
-  await requireDeletion(call);
-  requireDigest(call.part);
-  if (!call.services.records.unlink(call.repository, call.part)) throw unknownBlob(call.repository, call.part);
+  const tell = await requireDeletion(call);
+  const { repository, part: digest } = call;
+  requireDigest(digest);
+  if (!call.services.records.unlink(repository, digest)) throw unknownBlob(repository, digest);
+  tell({ action: "delete", kind: "blob", repository, digest });
   return new Response(null, { status: 202 });
 }
 
 async function manifestCall(call: Call): Promise<Response> {
-  await require(call, "pull");
-  return serveManifest(call.services, { ...call, reference: call.part });
+  const tell = await require(call, "pull");
+  const { services, request, repository, part: reference } = call;
+  await services.cache?.refresh(repository, reference);
+  const response = serveManifest(services, { request, repository, reference });
+  if (request.method === "GET" && response.ok) tell(manifestHappening(call, "pull", response));
+  return response;
 }
 
 async function putManifestCall(call: Call): Promise<Response> {
-  await require(call, "push");
-  return pushManifest(call.services, { ...call, reference: call.part });
+  const tell = await require(call, "push");
+  const { services, request, repository, part: reference, query } = call;
+  const response = await pushManifest(services, { request, repository, reference, tags: query.getAll("tag") });
+  const happening = manifestHappening(call, "push", response);
+  const tags = response.headers.get("OCI-Tag")?.split(", ") ?? [];
+  tell(happening);
+  for (const tag of tags) tell({ ...happening, tag });
+  return response;
+}
+
+/** What an answer says of the manifest that came or went. */
+function manifestHappening(call: Call, action: "push" | "pull", response: Response): Happening {
+  const { services, repository, part: reference } = call;
+  const digest = response.headers.get("Docker-Content-Digest") ?? "";
+  const manifest = services.webhooks && services.records.manifest(repository, digest);
+  return {
+    action,
+    kind: "manifest",
+    repository,
+    digest,
+    ...(manifest ? { mediaType: manifest.mediaType, sizeBytes: manifest.bytes.length } : {}),
+    ...(reference.includes(":") ? {} : { tag: reference }),
+  };
 }
 
 async function deleteManifestCall(call: Call): Promise<Response> {
-  await requireDeletion(call);
-  return deleteManifest(call.services, { ...call, reference: call.part });
+  const tell = await requireDeletion(call);
+  const { repository, part: reference } = call;
+  const response = deleteManifest(call.services, { ...call, reference });
+  const named = reference.includes(":") ? { digest: reference } : { tag: reference };
+  tell({ action: "delete", kind: "manifest", repository, ...named });
+  return response;
 }
 
 async function tagsCall(call: Call): Promise<Response> {
   await require(call, "pull");
-  return listTags(call.services, call.repository, call.query);
+  const { services, repository, query } = call;
+  const local = (): Response => listTags(services, repository, query);
+  return services.cache ? services.cache.list({ repository, path: "tags/list", query }, local) : local();
 }
 
 async function referrersCall(call: Call): Promise<Response> {
   await require(call, "pull");
-  return listReferrers(call.services, { repository: call.repository, digest: call.part, query: call.query });
+  const { services, repository, part: digest, query } = call;
+  requireDigest(digest);
+  const local = (): Response => listReferrers(services, { repository, digest, query });
+  return services.cache ? services.cache.list({ repository, path: `referrers/${digest}`, query }, local) : local();
 }
 
-async function require({ request, services, repository }: Call, action: Need["action"]): Promise<void> {
-  await services.gate?.require(request, [{ repository, action }]);
+/** Throws unless the asker may; then tells in the asker's name what happened. */
+async function require(
+  { request, services, repository, connection }: Call,
+  action: Need["action"],
+): Promise<(happening: Happening) => void> {
+  const user = await services.gate?.require(request, [{ repository, action }]);
+  return (happening) => {
+    if (!services.webhooks) return;
+    const address = connection.address();
+    services.webhooks.tell(happening, { request, actor: user ?? "", ...(address === undefined ? {} : { address }) });
+  };
 }
 
-async function requireDeletion(call: Call): Promise<void> {
-  await require(call, "delete");
+async function requireDeletion(call: Call): Promise<(happening: Happening) => void> {
+  const tell = await require(call, "delete");
   if (call.services.keepsEverything) throw new RegistryFailure("UNSUPPORTED", "This registry deletes nothing");
+  return tell;
 }
 
 function unknownMethod(request: Request, known: readonly string[]): RegistryFailure {

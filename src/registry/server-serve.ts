@@ -2,16 +2,21 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../common/index.ts";
 import { holdLock } from "../kernel/index.ts";
+import { RegistryCache } from "./server-cache.ts";
 import { collectGarbage, sweepStorage, type CollectionReport } from "./server-collection.ts";
 import { RegistryFailure } from "./server-failure.ts";
 import { Gate } from "./server-gate.ts";
 import { RegistryMetrics } from "./server-metrics.ts";
 import { defaultRegistryLimits, type RegistryLimits, type RegistryServerOptions } from "./server-options.ts";
 import { RegistryRecords } from "./server-records.ts";
-import { route, type RegistryServices } from "./server-route.ts";
+import type { Retired } from "./server-retention.ts";
+import { route, type Connection, type RegistryServices } from "./server-route.ts";
 import { Tokens } from "./server-tokens.ts";
 import { Turns } from "./server-turns.ts";
 import { Uploads } from "./server-uploads.ts";
+import { Upstream } from "./server-upstream.ts";
+import { Uses } from "./server-uses.ts";
+import { Webhooks } from "./server-webhooks.ts";
 import { FolderStorage } from "./storage-folder.ts";
 
 /** A registry that serves. `port` is the one it got. */
@@ -43,6 +48,7 @@ export async function serveRegistry(options: RegistryServerOptions): Promise<Reg
   const limits: RegistryLimits = { ...defaultRegistryLimits, ...options.limits };
   await using undo = new AsyncDisposableStack();
   const services = openServices(options, limits, undo);
+  claimUpstream(services.records, options);
   await claimStorage(services);
   const server = listen(options, services, log);
   undo.defer(() => server.stop(true));
@@ -78,17 +84,43 @@ function openServices(
   const policy = options.access;
   const scheme = options.tls ? "https" : "http";
   const gate = policy ? new Gate({ policy, tokens: new Tokens(root), scheme }) : undefined;
+  const log = options.log ?? (() => {});
+  const webhooks = openWebhooks(options, log);
+  if (webhooks) undo.use(webhooks);
+  const shared = { records, storage, digests, limits, log };
+  const upstream = options.upstream && new Upstream(options.upstream);
+  const cache = upstream && new RegistryCache({ ...shared, upstream, folder: join(root, "uploads") });
+  if (cache) undo.use(cache);
   return {
-    records,
-    storage,
-    digests,
+    ...shared,
     uploads,
-    limits,
     gate,
+    uses: undo.use(new Uses(records)),
+    webhooks,
+    cache,
     keepsEverything: options.keepEverything ?? false,
     immutableTags: options.immutableTags ?? false,
-    metrics: options.metrics ? new RegistryMetrics(records) : undefined,
+    metrics: options.metrics ? new RegistryMetrics(records, webhooks) : undefined,
   };
+}
+
+function openWebhooks(
+  { root, webhooks: hooks = [], hostname = "127.0.0.1", port = 0 }: RegistryServerOptions,
+  log: NonNullable<RegistryServerOptions["log"]>,
+): Webhooks | undefined {
+  if (hooks.length === 0) return undefined;
+  return new Webhooks({ path: join(root, "webhooks.db"), hooks, address: `${hostname}:${port}`, log });
+}
+
+/** A root is a cache of one registry, or of none: what was pushed must not expire, and what is cached must not be taken for pushed. */
+function claimUpstream(records: RegistryRecords, { root, upstream }: RegistryServerOptions): void {
+  const known = records.upstream();
+  if (known === upstream?.url) return;
+  if (known !== undefined)
+    throw new EngineError("conflict", `"${root}" is a cache of "${known}": give this registry another root`);
+  if (records.wasClaimed())
+    throw new EngineError("conflict", `"${root}" holds images that were pushed: give the cache another root`);
+  if (upstream) records.setUpstream(upstream.url);
 }
 
 /**
@@ -120,7 +152,11 @@ function listen(
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       fetch: async (request, server) => {
         const startedAt = performance.now();
-        const response = await answer(request, services, { log, unhurried: () => server.timeout(request, 0) });
+        const connection: Connection = {
+          unhurried: () => server.timeout(request, 0),
+          address: () => addressOf(server.requestIP(request)),
+        };
+        const response = await answer(request, services, { log, connection });
         const durationMs = performance.now() - startedAt;
         services.metrics?.count({ method: request.method, status: response.status, durationMs });
         response.headers.set("Docker-Distribution-Api-Version", "registry/2.0");
@@ -133,13 +169,18 @@ function listen(
   }
 }
 
+function addressOf(peer: { address: string; port: number } | null): string | undefined {
+  if (!peer) return undefined;
+  return peer.address.includes(":") ? `[${peer.address}]:${peer.port}` : `${peer.address}:${peer.port}`;
+}
+
 async function answer(
   request: Request,
   services: RegistryServices,
-  { log, unhurried }: { log: NonNullable<RegistryServerOptions["log"]>; unhurried: () => void },
+  { log, connection }: { log: NonNullable<RegistryServerOptions["log"]>; connection: Connection },
 ): Promise<Response> {
   try {
-    return await route(request, services, unhurried);
+    return await route(request, services, connection);
   } catch (error) {
     if (error instanceof RegistryFailure) return error.toResponse(request.method);
     if (request.signal.aborted) return new Response(null, { status: closedByClient });
@@ -167,7 +208,17 @@ function startCollection(
   log: NonNullable<RegistryServerOptions["log"]>,
 ): { collect: () => Promise<CollectionReport>; stop: () => Promise<void> } {
   const turns = new Turns();
-  const collect = (): Promise<CollectionReport> => turns.run("collect", () => collectGarbage(services));
+  const { retention = [], upstream } = options;
+  const whenRetired = ({ repository, digest, tag, why }: Retired): void => {
+    log("info", `Retention: ${repository}${tag === undefined ? `@${digest}` : `:${tag}`} goes: ${why}`);
+    const named = tag === undefined ? { digest } : { tag };
+    services.webhooks?.tell({ action: "delete", kind: "manifest", repository, ...named }, { actor: "retention" });
+  };
+  const collect = (): Promise<CollectionReport> =>
+    turns.run("collect", async () => {
+      services.uses.write();
+      return collectGarbage({ ...services, retention, ttlMs: upstream?.ttlMs, whenRetired });
+    });
   const quietly = (work: () => Promise<unknown>): void => {
     void work().catch((error: unknown) => log("error", `Collecting failed: ${(error as Error).message}`));
   };

@@ -1,9 +1,13 @@
 import { requireDigest } from "./server-blobs.ts";
+import type { Happening } from "./server-events.ts";
 import { RegistryFailure } from "./server-failure.ts";
 import { isRegistryDigest, isRepositoryName } from "./server-grammar.ts";
 import type { RegistryLimits } from "./server-options.ts";
 import type { RegistryRecords } from "./server-records.ts";
 import { isOverQuota, overQuota, uploadHeaders, type Chunk, type Uploads } from "./server-uploads.ts";
+
+/** Repositories that are looked at for a blob whose holder the client did not name. */
+const maxHoldersAsked = 100;
 
 export interface UploadCallServices {
   readonly uploads: Uploads;
@@ -11,6 +15,8 @@ export interface UploadCallServices {
   readonly limits: RegistryLimits;
   /** Whether the asker may pull from the repository that a mount names. */
   readonly mayPull: (repository: string) => Promise<boolean>;
+  /** Is told of a blob that is in the repository now. */
+  readonly tell: (happening: Happening) => void;
 }
 
 interface UploadCall {
@@ -25,17 +31,8 @@ interface UploadCall {
 export async function beginUpload(services: UploadCallServices, call: UploadCall): Promise<Response> {
   const { request, repository, query, whenArrived } = call;
   const { uploads, records } = services;
-  const mount = query.get("mount");
-  const from = query.get("from");
-  if (mount !== null && from !== null && isRegistryDigest(mount) && isRepositoryName(from)) {
-    // What cannot be mounted is uploaded: the specification wants no error here.
-    if (records.linkedSize(from, mount) !== undefined && (await services.mayPull(from))) {
-      const size = records.blobSize(mount) ?? 0;
-      if (isOverQuota(services, { repository, digest: mount, size })) throw overQuota(repository, services.limits);
-      records.link(repository, mount);
-      return stored(repository, mount);
-    }
-  }
+  const mounted = await mount(services, { repository, query });
+  if (mounted) return mounted;
   const digest = query.get("digest");
   if (digest !== null) requireDigest(digest);
   const algorithm = query.get("digest-algorithm") ?? (digest?.startsWith("sha512:") ? "sha512" : "sha256");
@@ -54,14 +51,49 @@ export async function beginUpload(services: UploadCallServices, call: UploadCall
     if (records.upload(id)) await uploads.cancel(id, repository);
     throw error;
   }
+  tellOfPush(services, repository, digest);
   return stored(repository, digest);
+}
+
+function tellOfPush(
+  { records, tell }: Pick<UploadCallServices, "records" | "tell">,
+  repository: string,
+  digest: string,
+): void {
+  tell({ action: "push", kind: "blob", repository, digest, sizeBytes: records.blobSize(digest) ?? 0 });
+}
+
+/**
+ * Mounts the blob `mount` from the repository `from`, or from any that the asker may pull from where it is not named ("anonymous mount").
+ * Undefined where that cannot be: then it is uploaded, since the specification wants no error here.
+ */
+async function mount(
+  { records, limits, mayPull, tell }: UploadCallServices,
+  { repository, query }: Pick<UploadCall, "repository" | "query">,
+): Promise<Response | undefined> {
+  const digest = query.get("mount") ?? "";
+  const from = query.get("from");
+  if (!isRegistryDigest(digest) || (from !== null && !isRepositoryName(from))) return undefined;
+  const holders = from === null ? records.repositoriesWith(digest, maxHoldersAsked) : [from];
+  for (const holder of holders) {
+    if (records.linkedSize(holder, digest) === undefined || !(await mayPull(holder))) continue;
+    // Asked again after the wait: it may have been collected meanwhile.
+    const size = records.linkedSize(holder, digest);
+    if (size === undefined) continue;
+    if (isOverQuota({ records, limits }, { repository, digest, size })) throw overQuota(repository, limits);
+    records.link(repository, digest);
+    tell({ action: "mount", kind: "blob", repository, digest, sizeBytes: size, fromRepository: holder });
+    return stored(repository, digest);
+  }
+  return undefined;
 }
 
 /** GET, PATCH, PUT and DELETE of an upload in progress. */
 export async function continueUpload(
-  { uploads }: UploadCallServices,
+  services: UploadCallServices,
   { request, repository, query, id, whenArrived }: UploadCall & { id: string },
 ): Promise<Response> {
+  const { uploads } = services;
   switch (request.method) {
     case "GET":
     case "HEAD":
@@ -78,6 +110,7 @@ export async function continueUpload(
       requireDigest(query.get("digest") ?? "");
       const digest = query.get("digest") ?? "";
       await uploads.finish(id, { ...chunkOf(request, repository), whenArrived }, digest);
+      tellOfPush(services, repository, digest);
       return stored(repository, digest);
     }
     default:

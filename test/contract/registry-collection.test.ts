@@ -23,6 +23,8 @@ test("what no manifest needs goes, and what one needs stays until it is deleted"
   await pushBlob(registry.url, "a", loose);
   await fetch(`${registry.url}/v2/a/blobs/uploads/`, { method: "POST" });
   expect(await registry.collect()).toEqual({
+    tagsDeleted: 0,
+    manifestsDeleted: 0,
     uploadsExpired: 1,
     linksDropped: 1,
     blobsDeleted: 1,
