@@ -37,6 +37,8 @@ const forLongTests: readonly Required[] = [
   { program: "openssl", debianPackage: "openssl" },
   { program: "ssh", debianPackage: "openssh-client" },
   { program: "sshd", debianPackage: "openssh-server" },
+  { program: "rpmbuild", debianPackage: "rpm" },
+  { program: "db5.3_load", debianPackage: "db5.3-util" },
   { program: "debootstrap", debianPackage: "debootstrap" },
   { program: "fuse-overlayfs", debianPackage: "fuse-overlayfs" },
   { program: "mkfs.xfs", debianPackage: "xfsprogs" },

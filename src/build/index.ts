@@ -36,3 +36,6 @@ export type { LintResult, LintWarning } from "./lint-reporter.ts";
 export { findStage, targetStage } from "./stage-names.ts";
 export { parseModeChange, type ModeChange } from "./mode-change.ts";
 export { mountOrigins, mountTarget, runMounts, type RunMount } from "./run-mounts.ts";
+export { predicateTypes, statement, type InTotoStatement, type StatementSubject } from "./in-toto-statement.ts";
+export { sbomDocument, type SpdxDocument } from "./sbom-document.ts";
+export { scanPackages, type SbomFinding } from "./sbom-scan.ts";
