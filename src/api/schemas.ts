@@ -178,6 +178,20 @@ export const containerCreate = v.pipe(
   v.transform((body) => body as unknown as ContainerCreateRequest),
 );
 
+/** The body of `POST /vitrine/build/check`: texts of a Dockerfile and its ignore file, and options of the build. */
+export const buildCheck = v.pipe(
+  v.strictObject({
+    FileName: v.string(),
+    Dockerfile: v.string(),
+    Ignore: v.optional(v.string()),
+    Target: text,
+    Arguments: v.optional(v.record(v.string(), v.nullable(v.string())), {}),
+  }),
+  v.transform(({ FileName, Dockerfile, Ignore, Target, Arguments }) => {
+    return { fileName: FileName, dockerfile: Dockerfile, ignore: Ignore, target: Target, arguments: Arguments };
+  }),
+);
+
 /** The body of `POST /commit`: a config, `{}` or `null`. */
 export const containerConfig = v.nullable(
   v.pipe(

@@ -1,5 +1,5 @@
 import { EngineError } from "../common/index.ts";
-import type { IgnoreRules, ImageConfig } from "../spec/index.ts";
+import { parseReference, type IgnoreRules, type ImageConfig } from "../spec/index.ts";
 import { BuildArguments } from "./build-arguments.ts";
 import { DockerfileFault, faultToError } from "./dockerfile-error.ts";
 import type { Instruction } from "./instruction.ts";
@@ -53,15 +53,18 @@ export function lintDockerfile(dockerfile: Dockerfile, options: LintOptions = {}
 export function lintBases(dockerfile: Dockerfile, options: Pick<LintOptions, "arguments">): string[] {
   const names = new Set(["scratch"]);
   const references = new Set<string>();
-  for (const { from } of dockerfile.stages) {
+  for (const [index, { from }] of dockerfile.stages.entries()) {
+    const before = dockerfile.stages[index - 1]?.from.name;
+    if (before !== undefined) names.add(before);
     try {
       const meta = metaArguments(dockerfile, BuildArguments.create(options.arguments ?? {})).metaValues();
       const image = expandWord(from.image, meta, { escape: dockerfile.directives.escape });
-      if (image !== "" && !names.has(image.toLowerCase())) references.add(image);
+      if (names.has(image.toLowerCase())) continue;
+      parseReference(image);
+      references.add(image);
     } catch {
       // What is wrong with it is the check's to say.
     }
-    if (from.name !== undefined) names.add(from.name);
   }
   return [...references];
 }

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { localMachine, type TarEntry } from "../api/client/index.ts";
 import { type IgnoreRules, parseIgnoreFile } from "../spec/index.ts";
+import { ignoreFileOf } from "./ignore-file.ts";
 import { CommandFailure } from "./usage-error.ts";
 
 export interface BuildContext {
@@ -47,7 +48,7 @@ async function folder(root: string, file: string): Promise<BuildContext> {
     );
   }
   const { packEntries, packTree, readTar, tarHeader } = await localMachine();
-  const exclude = excluder(root, dockerfile);
+  const exclude = excluder(root, { dockerfile, onDisk: file === "-" ? undefined : onDisk });
   const packed = packTree(root, "/", { name: "", ...(exclude ? { exclude } : {}) });
   if (!outside) return { tar: packed, dockerfile };
   const text = file === "-" ? await readStandardInput() : readFileSync(file);
@@ -55,16 +56,15 @@ async function folder(root: string, file: string): Promise<BuildContext> {
   return { tar: packEntries(withFile(readTar(packed), header, text)), dockerfile };
 }
 
-/** What the .dockerignore leaves out; itself and the Dockerfile are always sent, since the engine needs them. */
-function excluder(root: string, dockerfile: string): ((path: string) => boolean) | undefined {
-  let text: string;
-  try {
-    text = readFileSync(join(root, ".dockerignore"), "utf8");
-  } catch {
-    return undefined;
-  }
-  const rules = parseIgnoreFile(text);
-  const always = [".dockerignore", dockerfile];
+/** What the ignore file leaves out; itself and the Dockerfile are always sent, since the engine needs them. */
+function excluder(
+  root: string,
+  { dockerfile, onDisk }: { dockerfile: string; onDisk: string | undefined },
+): ((path: string) => boolean) | undefined {
+  const file = ignoreFileOf(root, onDisk);
+  if (file === undefined) return undefined;
+  const rules = parseIgnoreFile(readFileSync(file, "utf8"));
+  const always = [".dockerignore", dockerfile, `${dockerfile}.dockerignore`];
   return (path) => {
     if (always.some((kept) => kept === path || kept.startsWith(`${path}/`))) return false;
     if (!rules.ignores(path)) return false;

@@ -1,5 +1,5 @@
 // What the engine offers to its edges (api/, lens/): the service decides, the edge decodes and encodes.
-import type { ClassicBuildRequest } from "../build/index.ts";
+import type { CheckAnswer, CheckRequest, ClassicBuildRequest } from "../build/index.ts";
 import type {
   ContainerConfig,
   ContainerCreateRequest,
@@ -278,6 +278,8 @@ export interface Engine extends AsyncDisposable {
   readonly networks: NetworkQueries;
   readonly system: SystemService;
   build(request: ClassicBuildRequest): AsyncIterable<ProgressMessage>;
+  /** Docker's build checks on a Dockerfile, against the base images that are here. Nothing is built or pulled. */
+  checkBuild(request: CheckRequest): CheckAnswer;
   /** Makes an image of a container; answers its id. */
   commit(idOrName: string, options: CommitOptions): Promise<string>;
   /** Images that a build made, which have no name and that nothing stands on. Filter: `until`. */

@@ -5,7 +5,7 @@ import { ImageStore } from "../image/index.ts";
 import { openCgroups } from "../kernel/index.ts";
 import { NetworkService } from "../network/index.ts";
 import { openSnapshotter } from "../snapshot/index.ts";
-import { build, BuildCache } from "../build/index.ts";
+import { build, BuildCache, checkBuild } from "../build/index.ts";
 import { commitContainer, thawInterruptedCommits } from "./container-commit.ts";
 import { usersOfVolume } from "./container-removal.ts";
 import { Containers } from "./container-service.ts";
@@ -113,6 +113,7 @@ function compose(core: Core, parts: { database: Disposable; execs: Execs; health
         paths: core.paths,
         db: core.database,
       }),
+    checkBuild: (request) => checkBuild(request, (reference) => core.images.find(reference)?.config),
     commit: (idOrName, options) => commitContainer(core, core.containers.get(idOrName), options),
     async pruneBuildCache(filters) {
       requireKnownFilters(filters, ["until"]);

@@ -46,6 +46,7 @@ export const command: Command = {
   flags: [
     ...passed.map(([flag]) => flag),
     { name: "build-arg", kind: "list", description: "Set build-time variables" },
+    { name: "check", kind: "bool", description: "Check the Dockerfile and build nothing" },
     { name: "file", short: "f", kind: "string", description: 'Name of the Dockerfile (Default is "PATH/Dockerfile")' },
     { name: "force-rm", kind: "bool", description: "Always remove intermediate containers" },
     { name: "iidfile", kind: "string", description: "Write the image ID to the file" },
@@ -62,7 +63,9 @@ export const command: Command = {
   run: buildImage,
 };
 
-async function buildImage({ flags, args, client }: Invocation): Promise<number> {
+async function buildImage(invocation: Invocation): Promise<number> {
+  const { flags, args, client } = invocation;
+  if (flags.bool("check")) return (await import("../check-build.ts")).checkBuild(invocation);
   const { openContext } = await import("../build-context.ts");
   const context = await openContext(args[0] ?? "", flags.string("file"));
   const engine = await client();
