@@ -1,6 +1,6 @@
 import { Database } from "bun:sqlite";
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Paths } from "../../src/common/index.ts";
 import { mount, unmount } from "../../src/kernel/index.ts";
@@ -109,6 +109,45 @@ test("the mount names its layers by short links, as findmnt shows, and the worki
     expect(shell(merged, "mv d e; find e | sort | tr '\\n' ' '")).toBe("e e/moved ");
     expect(shell(upper, "getfattr -R -d -m trusted.overlay.redirect . 2>/dev/null || true")).not.toContain("redirect");
   });
+});
+
+test("a directory of a lower layer answers EXDEV to a rename, one of its own is renamed, and deletions take the kernel's forms", async () => {
+  await using place = newPlace();
+  const { snapshots } = place;
+  const base = await applyEntries(snapshots, undefined, ...baseEntries, { name: "d/deep/file", body: "f" });
+  await snapshots.prepare("c", base.chainId, { hostFiles: false });
+  await mounted(snapshots, "c", (merged) => {
+    const upper = snapshots.diffDirectory("c");
+    expect(() => renameSync(join(merged, "d"), join(merged, "e"))).toThrow("EXDEV");
+    expect(() => renameSync(join(merged, "d/deep"), join(merged, "d/other"))).toThrow("EXDEV");
+    expect(readdirSync(upper)).toEqual([]);
+    mkdirSync(join(merged, "own"));
+    renameSync(join(merged, "own"), join(merged, "new"));
+    renameSync(join(merged, "d/one"), join(merged, "new/one"));
+    expect(shell(upper, "find . -mindepth 1 -printf '%P %y\\n' | LC_ALL=C sort")).toBe(
+      "d d\nd/one c\nnew d\nnew/one f\n",
+    );
+    shell(merged, "rm -r d; mkdir d; touch d/fresh");
+    expect(
+      shell(upper, "find d -printf '%P %y\\n' | LC_ALL=C sort; getfattr --only-values -n trusted.overlay.opaque d"),
+    ).toBe(" d\nfresh f\ny");
+    // A file over a directory, and a directory over a file: the newer hides the older whole.
+    shell(merged, "rm -r etc; echo > etc; rm -r new; mkdir -p new/one/two");
+    expect(shell(merged, "find . -mindepth 1 | LC_ALL=C sort | paste -sd' '")).toBe(
+      "./d ./d/fresh ./etc ./new ./new/one ./new/one/two\n",
+    );
+  });
+  expect((await snapshots.changes("c")).map(({ Path, Kind }) => `${"CAD"[Kind]} ${Path}`)).toEqual([
+    "C /d",
+    "D /d/deep",
+    "A /d/fresh",
+    "D /d/one",
+    "D /d/two",
+    "C /etc",
+    "A /new",
+    "A /new/one",
+    "A /new/one/two",
+  ]);
 });
 
 test(`an image of ${maxLayers} layers mounts, one layer more is refused by name`, async () => {
