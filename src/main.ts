@@ -8,6 +8,10 @@ if (command === "daemon") {
 } else if (command === "registry") {
   const { runRegistry } = await import("./registry-command.ts");
   await runRegistry(rest);
+} else if (command === "unpack-layer") {
+  // The engine's own: it gives large layers to such processes.
+  const { runUnpackLayer } = await import("./archive/index.ts");
+  await runUnpackLayer();
 } else {
   const { runCli } = await import("./cli/index.ts");
   process.exitCode = await runCli(process.argv.slice(2));

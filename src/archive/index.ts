@@ -2,7 +2,9 @@ export { applyLayer, type AppliedLayer, type ApplyOptions, type LinkBelow } from
 export { breathe } from "./breathe.ts";
 export { compress, decompress, detectCompression, type Compression } from "./compression.ts";
 export { extractTree, type ExtractTreeOptions } from "./extract-tree.ts";
+export { GrowingFile } from "./growing-file.ts";
 export { hashingStream } from "./hashing.ts";
+export { LayerArchive } from "./layer-archive.ts";
 export { joinPath, memberPath, splitPath } from "./member-path.ts";
 export { packLayer, packLayerNodes } from "./pack-layer.ts";
 export { packTree, type PackTreeOptions } from "./pack-tree.ts";
@@ -12,6 +14,8 @@ export { goFileMode, statInRoot, type PathStat } from "./stat-in-root.ts";
 export { tarHeader, type TarHeader, type TarType } from "./tar-header.ts";
 export { defaultTarLimits, type TarLimits } from "./tar-parser.ts";
 export { treeSize } from "./tree-size.ts";
+export { unpackLayer, type UnpackedLayer } from "./unpack-layer.ts";
+export { runUnpackLayer } from "./unpack-program.ts";
 export { walkTree, type TreeNode } from "./walk-tree.ts";
 export { isOpaque, isWhiteout, opaqueAttribute, opaqueName, whiteoutPrefix } from "./whiteout.ts";
 export { packEntries } from "./write-tar.ts";

@@ -16,7 +16,9 @@ import { open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { EngineError, newId, type Paths } from "../common/index.ts";
 import { isDigest, type Descriptor } from "../spec/index.ts";
+import { GrowingFile } from "../archive/index.ts";
 import { Lease } from "./lease.ts";
+import { BlobReceiver, sweepPartials, type BlobSource } from "./receive-blob.ts";
 
 const defaultReadLimitBytes = 8 * 1024 * 1024;
 const readChunkBytes = 1024 * 1024;
@@ -27,6 +29,25 @@ export interface IngestOptions {
   readonly expected?: { readonly digest: string; readonly size?: number };
   /** Holds the blob from now on. */
   readonly lease: Lease;
+}
+
+export interface ReceiveOptions {
+  readonly mediaType: string;
+  readonly expected: { readonly digest: string; readonly size: number };
+  readonly lease: Lease;
+  /** Where it comes from, unless somebody else is receiving it. */
+  readonly source: BlobSource;
+  /** Whoever asks gives up by it. */
+  readonly signal: AbortSignal;
+}
+
+/** A blob that is here, or on its way. */
+export interface ReceivedBlob {
+  /** Its bytes, for those who do not want to wait for the last; nothing is made of them before `done`. */
+  readonly file: GrowingFile;
+  readonly done: Promise<void>;
+  /** Whether somebody else's source is being read. */
+  readonly joined: boolean;
 }
 
 /**
@@ -42,6 +63,9 @@ export class ContentStore {
   readonly #blobs: string;
   readonly #incoming: string;
   readonly #held = new Map<string, number>();
+  readonly #receiving = new Map<string, BlobReceiver>();
+  /** Temporary names that are being written. */
+  readonly #writing = new Set<string>();
 
   /** Sweeps: a file without a record goes, and a record without its file. One store a root at a time. */
   constructor(options: { paths: Paths; db: Database }) {
@@ -72,22 +96,67 @@ export class ContentStore {
         return { mediaType, digest: expected.digest, size };
       }
     }
-    const temporary = join(this.#incoming, newId());
+    const name = `${newId()}.new`;
+    const temporary = join(this.#incoming, name);
+    this.#writing.add(name);
     try {
       const { digest, size } = await this.#write(source, temporary, expected);
       lease.add(digest);
       await rename(temporary, this.#path(digest));
       await syncDirectory(this.#blobs);
-      this.#db.run("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?)", [
-        digest,
-        size,
-        mediaType,
-        new Date().toISOString(),
-      ]);
+      this.#record({ digest, size, mediaType });
       return { mediaType, digest, size };
     } finally {
+      this.#writing.delete(name);
       rmSync(temporary, { force: true });
     }
+  }
+
+  /**
+   * As `ingest`, for a large blob: it may be read while it comes, all who ask at once share one download, and what came before a cut or
+   * the engine's end is taken up again. `done` throws as `ingest` does; with `data.resumed` it is worth asking again.
+   */
+  async receive({ mediaType, expected, lease, source, signal }: ReceiveOptions): Promise<ReceivedBlob> {
+    const { digest } = expected;
+    requireDigest(digest);
+    lease.add(digest);
+    for (let running = this.#receiving.get(digest); running?.isGivenUp; running = this.#receiving.get(digest)) {
+      await running.done.catch(() => {});
+    }
+    const size = this.#recordedSize(digest);
+    if (size !== undefined) {
+      const file = GrowingFile.whole(this.#path(digest), { sizeBytes: size });
+      return { file, done: Promise.resolve(), joined: false };
+    }
+    const running = this.#receiving.get(digest);
+    const receiver = running ?? this.#startReceiving({ mediaType, expected, source });
+    receiver.join(signal);
+    return { file: receiver.file, done: receiver.done, joined: running !== undefined };
+  }
+
+  #startReceiving(options: Pick<ReceiveOptions, "mediaType" | "expected" | "source">): BlobReceiver {
+    const { mediaType, expected, source } = options;
+    const { digest, size } = expected;
+    const keep = async (path: string): Promise<string> => {
+      await rename(path, this.#path(digest));
+      await syncDirectory(this.#blobs);
+      this.#record({ digest, size, mediaType });
+      return this.#path(digest);
+    };
+    const receiver = new BlobReceiver({ incoming: this.#incoming, expected, source, keep });
+    this.#receiving.set(digest, receiver);
+    const forget = (): void => void this.#receiving.delete(digest);
+    receiver.done.then(forget, forget);
+    return receiver;
+  }
+
+  #record({ digest, size, mediaType }: Descriptor): void {
+    this.#db.run("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?)", [
+      digest,
+      size,
+      mediaType,
+      new Date().toISOString(),
+    ]);
   }
 
   /** As `ingest`, for bytes in memory: configs and manifests. */
@@ -113,6 +182,19 @@ export class ContentStore {
       .query<{ digest: string }, []>("SELECT digest FROM blobs ORDER BY digest")
       .all()
       .map((row) => row.digest);
+  }
+
+  /** A blob's file, for `LayerArchive`. Throws as `open` does. */
+  file(digest: string): GrowingFile {
+    const sizeBytes = this.sizeOf(digest);
+    const path = this.#path(digest);
+    if (statSync(path, { throwIfNoEntry: false })?.size !== sizeBytes) {
+      throw new EngineError(
+        "internal",
+        `The blob "${digest}" does not have the ${sizeBytes} bytes it was recorded with`,
+      );
+    }
+    return GrowingFile.whole(path, { sizeBytes });
   }
 
   /** A blob's bytes in large chunks. Throws `notFound` at once, `internal` when the file is not what it was. */
@@ -161,7 +243,12 @@ export class ContentStore {
       spaceReclaimed += size;
       if (deleted.length % 64 === 0) await new Promise<void>((resolve) => setImmediate(resolve));
     }
+    this.#sweepIncoming();
     return { deleted, spaceReclaimed };
+  }
+
+  #sweepIncoming(): void {
+    sweepPartials(this.#incoming, (name) => this.#writing.has(name) || this.#receiving.has(`sha256:${name}`));
   }
 
   async #write(
@@ -203,8 +290,8 @@ export class ContentStore {
   }
 
   #sweep(): void {
-    rmSync(this.#incoming, { recursive: true, force: true });
-    mkdirSync(this.#incoming, { mode: 0o700 });
+    mkdirSync(this.#incoming, { recursive: true, mode: 0o700 });
+    this.#sweepIncoming();
     const recorded = new Map(
       this.#db
         .query<{ digest: string; size: number }, []>("SELECT digest, size FROM blobs")

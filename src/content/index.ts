@@ -1,2 +1,2 @@
-export { ContentStore, type IngestOptions } from "./content-store.ts";
+export { ContentStore, type IngestOptions, type ReceivedBlob } from "./content-store.ts";
 export { Lease } from "./lease.ts";

@@ -50,19 +50,29 @@ function isFigure(message: ProgressMessage): boolean {
   return (message.progressDetail?.total ?? 0) > 0;
 }
 
+/** Tells figures a few times a second at the most. */
+export function figureTeller(
+  total: number,
+  tell: (figures: { current: number; total: number }) => void,
+): (current: number) => void {
+  let toldAt = 0;
+  return (current) => {
+    if (Date.now() - toldAt < minIntervalMs) return;
+    toldAt = Date.now();
+    tell({ current, total });
+  };
+}
+
 /** Passes a stream through and tells how far it is, a few times a second. */
 export async function* withFigures(
   source: AsyncIterable<Uint8Array>,
   { total, tell }: { total: number; tell: (figures: { current: number; total: number }) => void },
 ): AsyncGenerator<Uint8Array> {
+  const tellFigures = figureTeller(total, tell);
   let current = 0;
-  let toldAt = 0;
   for await (const chunk of source) {
     current += chunk.length;
-    if (Date.now() - toldAt >= minIntervalMs) {
-      toldAt = Date.now();
-      tell({ current, total });
-    }
+    tellFigures(current);
     yield chunk;
   }
 }

@@ -1,8 +1,9 @@
+import { LayerArchive } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
+import type { Layer } from "../snapshot/index.ts";
 import type { Descriptor } from "../spec/index.ts";
-import { layerFromBlob } from "./layer-blob.ts";
-import { withFigures } from "./progress-channel.ts";
 import { layerName, type Pull } from "./pull-image.ts";
+import { figureTeller } from "./progress-channel.ts";
 import { Turns } from "./turns.ts";
 
 /** Downloads at once; more layers wait for their turn. */
@@ -14,78 +15,114 @@ interface LayersOfImage {
   readonly chainIds: readonly string[];
 }
 
+interface LayerStep {
+  readonly blob: Descriptor;
+  readonly diffId: string;
+  readonly chainId: string;
+  readonly below: Promise<string | undefined>;
+}
+
 /**
- * Downloads what is not here, and unpacks each layer once those below it are there. Answers the blob to keep of each. At the first
- * failure the others are given up, and none is under way any more when it throws.
+ * Downloads and unpacks what is not here, all layers at once, each while it comes. Answers the blob to keep of each. At the first failure
+ * the others are given up, and none is under way any more when it throws.
  */
 export async function fetchLayers(pull: Pull, image: LayersOfImage): Promise<(Descriptor | undefined)[]> {
   const giveUp = new AbortController();
   const signal = AbortSignal.any([pull.signal, giveUp.signal]);
   const turns = new Turns(maxDownloads);
-  const downloads = new Map<string, Promise<void>>();
   const needed = image.layers.map((layer, index) => {
     const isHere = pull.services.snapshots.layer(image.chainIds[index] ?? "") !== undefined;
     pull.tell({ status: isHere ? "Already exists" : "Pulling fs layer", progressDetail: {}, id: layerName(layer) });
     return !isHere;
   });
-  image.layers.forEach((layer, index) => {
-    if (!needed[index] || downloads.has(layer.digest)) return;
-    if (turns.areTaken) pull.tell({ status: "Waiting", progressDetail: {}, id: layerName(layer) });
-    const work = turns.take(() => download({ ...pull, signal }, layer));
-    // Whoever waits for it is told; the first failure ends the others meanwhile.
-    work.catch((error: unknown) => giveUp.abort(error));
-    downloads.set(layer.digest, work);
-  });
-  try {
-    const blobs: (Descriptor | undefined)[] = [];
-    for (const [index, layer] of image.layers.entries()) {
-      if (!needed[index]) {
-        blobs.push(undefined);
-        continue;
-      }
-      await downloads.get(layer.digest);
-      blobs.push(await unpack({ ...pull, signal }, { image, index, layer }));
+  const work: Promise<string | undefined>[] = [];
+  for (const [index, blob] of image.layers.entries()) {
+    const chainId = image.chainIds[index] ?? "";
+    if (!needed[index]) {
+      work.push(Promise.resolve(chainId));
+      continue;
     }
-    return blobs;
-  } catch (error) {
-    giveUp.abort(error);
-    throw pull.signal.aborted ? pull.signal.reason : error;
-  } finally {
-    await Promise.allSettled(downloads.values());
+    const step = {
+      blob,
+      diffId: image.diffIds[index] ?? "",
+      chainId,
+      below: work.at(-1) ?? Promise.resolve(undefined),
+    };
+    const made = fetchLayer({ ...pull, signal }, step, turns).then((layer) => layer.chainId);
+    // Whoever waits for it is told; the first failure ends the others meanwhile.
+    made.catch((error: unknown) => giveUp.abort(error));
+    work.push(made);
   }
-}
-
-async function download({ services, repository, lease, tell, signal }: Pull, layer: Descriptor): Promise<void> {
-  signal.throwIfAborted();
-  const id = layerName(layer);
-  lease.add(layer.digest);
-  if (!services.content.has(layer.digest)) {
-    const figures = withFigures(repository.blob(layer, signal), {
-      total: layer.size,
-      tell: (progressDetail) => tell({ status: "Downloading", progressDetail, id }),
-    });
-    await services.content.ingest(figures, { mediaType: layer.mediaType, expected: layer, lease });
-    tell({ status: "Verifying Checksum", progressDetail: {}, id });
-  }
-  tell({ status: "Download complete", progressDetail: {}, id });
-}
-
-async function unpack(
-  { services, tell, signal }: Pull,
-  { image, index, layer }: { image: LayersOfImage; index: number; layer: Descriptor },
-): Promise<Descriptor | undefined> {
-  signal.throwIfAborted();
-  const diffId = image.diffIds[index] ?? "";
-  const id = layerName(layer);
-  tell({ status: "Extracting", progressDetail: { current: 0, total: layer.size }, id });
-  const made = await layerFromBlob(services, { diffId, parent: image.chainIds[index - 1], blob: layer });
-  if (made.layer.diffId !== diffId) {
-    throw new EngineError(
-      "invalidArgument",
-      `The layer "${layer.digest}" holds "${made.layer.diffId}", not "${diffId}" as the image config says`,
-    );
-  }
-  tell({ status: "Pull complete", progressDetail: {}, id });
+  await Promise.allSettled(work);
+  pull.signal.throwIfAborted();
+  if (giveUp.signal.aborted) throw giveUp.signal.reason;
   // Kept also where the layer could be packed again: a push sends the manifest as it came, and so the blobs that it names.
-  return services.content.has(layer.digest) ? layer : made.blob;
+  return image.layers.map((layer, index) => (needed[index] ? layer : undefined));
+}
+
+/** What one that came first failed with, or gave up, is tried again by those who joined it. */
+async function fetchLayer(pull: Pull, step: LayerStep, turns: Turns): Promise<Layer> {
+  for (let attempt = 1; ; attempt++) {
+    const seen = { joined: false };
+    try {
+      return await fetchOnce(pull, { step, turns, seen });
+    } catch (error) {
+      pull.signal.throwIfAborted();
+      if (attempt > 1 || !(error instanceof EngineError)) throw error;
+      if (!seen.joined && error.code !== "cancelled" && error.data["resumed"] !== true) throw error;
+    }
+  }
+}
+
+async function fetchOnce(
+  pull: Pull,
+  { step, turns, seen }: { step: LayerStep; turns: Turns; seen: { joined: boolean } },
+): Promise<Layer> {
+  const { services, repository, lease, tell, signal } = pull;
+  const { blob, diffId, chainId, below } = step;
+  const id = layerName(blob);
+  if (turns.areTaken) tell({ status: "Waiting", progressDetail: {}, id });
+  const stop = new AbortController();
+  const both = AbortSignal.any([signal, stop.signal]);
+  const applied = Promise.withResolvers<Layer>();
+  applied.promise.catch(() => {});
+  const downloaded = turns.take(async () => {
+    both.throwIfAborted();
+    const received = await services.content.receive({
+      mediaType: blob.mediaType,
+      expected: blob,
+      lease,
+      signal: both,
+      source: (fromBytes, receiving) => repository.blob(blob, { signal: receiving, fromBytes }),
+    });
+    seen.joined = received.joined;
+    const archive = new LayerArchive(received.file, { signal: both });
+    applied.resolve(services.snapshots.apply(below, archive, { diffId, chainId }));
+    const tellFigures = figureTeller(blob.size, (progressDetail) =>
+      tell({ status: "Downloading", progressDetail, id }),
+    );
+    const stopFigures = received.file.watch(() => tellFigures(received.file.writtenBytes));
+    await received.done.finally(stopFigures);
+    tell({ status: "Verifying Checksum", progressDetail: {}, id });
+    tell({ status: "Download complete", progressDetail: {}, id });
+    tell({ status: "Extracting", progressDetail: { current: 0, total: blob.size }, id });
+  });
+  downloaded.catch((error: unknown) => applied.reject(error));
+  applied.promise.catch((error: unknown) => stop.abort(error));
+  const [got, made] = await Promise.allSettled([downloaded, applied.promise]);
+  // A wrong blob is told of before what came of unpacking it.
+  if (got.status === "rejected" && !stop.signal.aborted) throw got.reason;
+  if (made.status === "rejected") throw made.reason;
+  if (got.status === "rejected") throw got.reason;
+  requireDiffId(made.value, { blob, diffId });
+  tell({ status: "Pull complete", progressDetail: {}, id });
+  return made.value;
+}
+
+function requireDiffId(layer: Layer, { blob, diffId }: Pick<LayerStep, "blob" | "diffId">): void {
+  if (layer.diffId === diffId) return;
+  throw new EngineError(
+    "invalidArgument",
+    `The layer "${blob.digest}" holds "${layer.diffId}", not "${diffId}" as the image config says`,
+  );
 }

@@ -1,7 +1,7 @@
 // OCI distribution specification 1.1, the client's side.
 import { EngineError } from "../common/index.ts";
 import { isDigest, type Descriptor } from "../spec/index.ts";
-import { readBlob } from "./client-blob.ts";
+import { readLargeBlob, SpareConnections } from "./client-blob.ts";
 import { boundedBytes } from "./client-errors.ts";
 import { acceptedManifests, maxManifestBytes, parseManifest, type ParsedManifest } from "./client-manifest.ts";
 import type { Credentials, RegistrySettings } from "./client-settings.ts";
@@ -34,6 +34,7 @@ export class RepositoryClient {
   readonly #transport: RegistryTransport;
   readonly #options: RepositoryOptions;
   readonly #scopes: readonly string[];
+  readonly #connections = new SpareConnections();
 
   constructor(options: RepositoryOptions) {
     this.#options = options;
@@ -62,17 +63,25 @@ export class RepositoryClient {
     return parseManifest(bytes, response.headers.get("content-type") ?? "");
   }
 
-  /** A blob's bytes, taken up again where a connection was cut. The reader verifies them: `ContentStore.ingest` does. */
-  blob(descriptor: Descriptor, signal = this.#options.signal): AsyncGenerator<Uint8Array> {
-    return readBlob(descriptor, {
+  /**
+   * A blob's bytes from a place on, taken up again where a connection was cut; a large one over several connections where the registry
+   * knows ranges. The reader verifies them: `ContentStore` does.
+   */
+  blob(
+    descriptor: Descriptor,
+    { signal = this.#options.signal, fromBytes = 0 }: { signal?: AbortSignal | undefined; fromBytes?: number } = {},
+  ): AsyncGenerator<Uint8Array> {
+    return readLargeBlob(descriptor, {
       signal,
-      open: (offsetBytes) =>
+      fromBytes,
+      connections: this.#connections,
+      open: (range, ended) =>
         this.#transport.send({
           method: "GET",
           target: this.#path(`blobs/${descriptor.digest}`),
           scopes: this.#scopes,
-          headers: offsetBytes > 0 ? { Range: `bytes=${offsetBytes}-` } : {},
-          signal,
+          headers: range === undefined ? {} : { Range: `bytes=${range}` },
+          signal: ended,
         }),
     });
   }

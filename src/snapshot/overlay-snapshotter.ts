@@ -1,6 +1,6 @@
 import { existsSync, renameSync } from "node:fs";
 import { join } from "node:path";
-import { applyLayer, hashingStream, packLayer, packLayerNodes, treeSize } from "../archive/index.ts";
+import { hashingStream, packLayer, packLayerNodes, treeSize, unpackLayer } from "../archive/index.ts";
 import { EngineError, newId } from "../common/index.ts";
 import { closeFd, openDirectory } from "../kernel/index.ts";
 import type { GraphDriver, Mount } from "../spec/index.ts";
@@ -199,27 +199,26 @@ export class OverlaySnapshotter extends RecordedSnapshotter implements Snapshott
     const id = newId();
     try {
       this.layout.create(id, { lowers: [] });
-      const hashed = hashingStream(tar);
       const diff = this.layout.diff(id);
-      const applied = await applyLayer(hashed.stream, diff, { stacked: true });
-      requireDiffId(hashed.digest(), expected);
+      const applied = await unpackLayer(tar, diff, { stacked: true });
+      requireDiffId(applied.diffId, expected);
       const known = await parent;
       const below = this.#lowersOf(known);
       this.#requireRoom(below.length);
-      requireChainId(chainIdOf(known, hashed.digest()), expected);
+      requireChainId(chainIdOf(known, applied.diffId), expected);
       const settled = await settleLayer(
         diff,
         applied,
         below.map((lower) => this.layout.diff(lower)),
       );
-      const present = this.layer(chainIdOf(known, hashed.digest()));
+      const present = this.layer(chainIdOf(known, applied.diffId));
       if (present) {
         this.layout.discard(id, this.trash);
         return present;
       }
       this.layout.stack(id, below);
       const sizeBytes = applied.sizeBytes + settled.copiedBytes;
-      return await this.record({ parent: known, diffId: hashed.digest(), id, sizeBytes });
+      return await this.record({ parent: known, diffId: applied.diffId, id, sizeBytes });
     } catch (error) {
       this.layout.discard(id, this.trash);
       throw error;

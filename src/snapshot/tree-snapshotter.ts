@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { applyLayer, hashingStream, isWhiteout, packLayerNodes } from "../archive/index.ts";
+import { isWhiteout, packLayerNodes, unpackLayer } from "../archive/index.ts";
 import { EngineError, newId } from "../common/index.ts";
 import { closeFd, compareNames, lstat, openDirectory, setTimesAt } from "../kernel/index.ts";
 import type { GraphDriver, Mount } from "../spec/index.ts";
@@ -180,15 +180,14 @@ export class TreeSnapshotter extends RecordedSnapshotter implements Snapshotter 
       await this.layout.create(id, { from: below });
       const tree = this.layout.tree(id);
       const diff = this.#newDiff(id);
-      const hashed = hashingStream(tar);
-      const applied = await applyLayer(hashed.stream, diff, { stacked: true });
-      requireDiffId(hashed.digest(), expected);
-      requireChainId(chainIdOf(parent, hashed.digest()), expected);
+      const applied = await unpackLayer(tar, diff, { stacked: true });
+      requireDiffId(applied.diffId, expected);
+      requireChainId(chainIdOf(parent, applied.diffId), expected);
       const settled = await settleLayer(diff, applied, below === undefined ? [] : [this.layout.tree(below)]);
       mergeLayer(diff, tree, new Set(settled.impliedDirectories));
       return await this.record({
         parent,
-        diffId: hashed.digest(),
+        diffId: applied.diffId,
         id,
         sizeBytes: applied.sizeBytes + settled.copiedBytes,
       });
