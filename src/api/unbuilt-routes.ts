@@ -2,8 +2,6 @@
 const unbuilt: readonly (readonly [methods: string, path: RegExp, what: string])[] = [
   ["POST", /^\/networks\/(create|[^/]+\/(connect|disconnect))$/, "Making and changing networks"],
   ["DELETE", /^\/networks\/[^/]+$/, "Removing networks"],
-  ["GET", /^\/images\/search$/, "Searching a registry"],
-  ["POST", /^\/(session|grpc)$/, "BuildKit's session"],
   ["GET", /^\/containers\/[^/]+\/attach\/ws$/, "Attaching over a WebSocket"],
   ["PUT", /^\/volumes\/[^/]+$/, "Changing a cluster volume"],
   ["GET POST DELETE", /^\/plugins(\/.*)?$/, "Plugins"],

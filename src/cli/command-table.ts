@@ -57,6 +57,7 @@ const panorama = entry(
 const pause = entry("Pause all processes within one or more containers", () => import("./commands/pause.ts"));
 const port = entry("List port mappings or a specific mapping for the container", () => import("./commands/port.ts"));
 const ps = entry("List containers", () => import("./commands/ps.ts"));
+const search = entry("Search a registry for images", () => import("./commands/search.ts"));
 const pull = entry("Download an image from a registry", () => import("./commands/pull.ts"));
 const push = entry("Upload an image to a registry", () => import("./commands/push.ts"));
 const rename = entry("Rename a container", () => import("./commands/rename.ts"));
@@ -96,6 +97,7 @@ export const commonCommands: Readonly<Record<string, CommandEntry>> = {
   images,
   login,
   logout,
+  search,
   version,
   info,
 };
@@ -210,6 +212,13 @@ export const groups: Readonly<Record<string, CommandGroup>> = {
       ls: entry("List networks", () => import("./commands/network-ls.ts")),
     },
     aliases: { list: "ls" },
+  },
+  manifest: {
+    summary: "Look at manifests in registries",
+    commands: {
+      inspect: entry("Display an image manifest, or manifest list", () => import("./commands/manifest-inspect.ts")),
+    },
+    aliases: {},
   },
   system: {
     summary: "Manage Vitrine",

@@ -1,5 +1,6 @@
 // What the engine offers to its edges (api/, lens/): the service decides, the edge decodes and encodes.
 import type { CheckAnswer, CheckRequest, ClassicBuildRequest } from "../build/index.ts";
+import type { SearchResult } from "../registry/index.ts";
 import type {
   ContainerConfig,
   ContainerCreateRequest,
@@ -216,6 +217,18 @@ export interface DistributionInspect {
   readonly Platforms: readonly Platform[];
 }
 
+/** A manifest in a registry; `Raw` is its bytes in base64. `Descriptor.platform` is its index's or its config's word. */
+export interface RegistryManifest {
+  readonly Ref: string;
+  readonly Descriptor: Descriptor;
+  readonly Raw: string;
+}
+
+export interface RegistryManifests {
+  readonly Index?: RegistryManifest;
+  readonly Manifests: readonly RegistryManifest[];
+}
+
 /** `left` aborts when the client that asked is gone: then the work ends, unless others wait for it too. */
 export interface RegistryService {
   /** Without a tag in either place: every tag of the repository. Images that the engine makes itself need no registry. */
@@ -233,8 +246,18 @@ export interface RegistryService {
       left?: AbortSignal;
     },
   ): AsyncIterable<ProgressMessage>;
-  /** Throws `unauthenticated` when the registry does not take them. */
-  login(request: RegistryCredentials & { serverAddress: string }): Promise<void>;
+  /** Throws `unauthenticated` when the registry does not take them. The answer's token stands for the password, where one was given. */
+  login(request: RegistryCredentials & { serverAddress: string }): Promise<{ identityToken?: string }>;
+  /** `is-official`, `is-automated` and `stars` are its filters; at most 100 results. */
+  search(
+    term: string,
+    options: { limit?: number; filters: Filters; credentials: RegistryCredentials | undefined; left?: AbortSignal },
+  ): Promise<SearchResult[]>;
+  /** A name's manifest as the registry has it, with those of an index. `insecure`: plain HTTP and unknown certificates are taken. */
+  manifests(
+    name: string,
+    options: { credentials: RegistryCredentials | undefined; insecure: boolean },
+  ): Promise<RegistryManifests>;
   distribution(name: string, credentials: RegistryCredentials | undefined): Promise<DistributionInspect>;
 }
 

@@ -3,10 +3,10 @@ import { repositoryClient, type PullOptions } from "../image/index.ts";
 import {
   checkCredentials,
   defaultRegistrySettings,
-  hostPlatform,
   parsePlatform,
   type Credentials,
   type RegistrySettings,
+  type SearchResult,
 } from "../registry/index.ts";
 import {
   familiarName,
@@ -18,8 +18,9 @@ import {
   type ProgressMessage,
   type Reference,
 } from "../spec/index.ts";
-import type { DistributionInspect, RegistryService } from "./contract.ts";
+import type { DistributionInspect, RegistryManifests, RegistryService } from "./contract.ts";
 import type { Core } from "./core.ts";
+import { configPlatform, registryManifests, searchImages } from "./registry-queries.ts";
 
 /** What Docker calls its hub in configuration files. */
 const hubServer = "https://index.docker.io/v1/";
@@ -69,15 +70,25 @@ export class EngineRegistries implements RegistryService {
     }
   }
 
-  async login(request: Credentials & { serverAddress: string }): Promise<void> {
+  async login(request: Credentials & { serverAddress: string }): Promise<{ identityToken?: string }> {
     const domain = domainOfServer(request.serverAddress);
     try {
-      await checkCredentials({ domain, settings: this.#settings, credentials: request });
+      const identityToken = await checkCredentials({ domain, settings: this.#settings, credentials: request });
+      return identityToken === undefined ? {} : { identityToken };
     } catch (error) {
       // A registry that takes no password from anybody says 401 and so does one that does not take this one.
       if (!(error instanceof EngineError) || error.data["status"] !== 401) throw error;
       throw new EngineError("unauthenticated", `login attempt to ${domain} failed: ${error.message}`, { cause: error });
     }
+  }
+
+  search(term: string, options: Parameters<RegistryService["search"]>[1]): Promise<SearchResult[]> {
+    const { limit, filters, credentials, left } = options;
+    return searchImages(term, { settings: this.#settings, limit, filters, credentials, signal: left });
+  }
+
+  manifests(name: string, options: Parameters<RegistryService["manifests"]>[1]): Promise<RegistryManifests> {
+    return registryManifests(name, { settings: this.#settings, ...options });
   }
 
   async distribution(name: string, credentials: Credentials | undefined): Promise<DistributionInspect> {
@@ -121,24 +132,4 @@ function domainOfServer(server: string): string {
   if (server === "" || server === hubServer) return "docker.io";
   const domain = server.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
   return domain === "index.docker.io" ? "docker.io" : parseReference(`${domain}/name`).domain;
-}
-
-const maxConfigBytes = 8 * 1024 * 1024;
-
-async function configPlatform(blob: AsyncIterable<Uint8Array>, sizeBytes: number): Promise<Platform> {
-  if (sizeBytes > maxConfigBytes) {
-    throw new EngineError(
-      "resourceExhausted",
-      `The image config has ${sizeBytes} bytes, and ${maxConfigBytes} is the limit`,
-    );
-  }
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of blob) chunks.push(chunk);
-  const { os, architecture, variant } = JSON.parse(Buffer.concat(chunks).toString("utf8")) as Partial<Platform>;
-  return {
-    ...hostPlatform(),
-    ...(architecture ? { architecture } : {}),
-    ...(os ? { os } : {}),
-    ...(variant ? { variant } : {}),
-  };
 }

@@ -5,6 +5,7 @@ import type { Credentials } from "./client-settings.ts";
 
 const maxTokenBytes = 1024 * 1024;
 const defaultLifetimeSeconds = 60;
+const clientId = "vitrine";
 /** A token is not used when it would end on its way. */
 const marginMs = 5000;
 
@@ -51,11 +52,20 @@ export class RegistryAuth {
   readonly #fetch: PlainFetch;
   readonly #tokens = new Map<string, Token>();
   readonly #asking = new Map<string, Promise<Token>>();
+  readonly #isLogin: boolean;
   #basic = false;
+  #refreshToken: string | undefined;
 
-  constructor(credentials: Credentials, fetch: PlainFetch) {
+  /** With `isLogin` token servers are asked for a refresh token too. */
+  constructor(credentials: Credentials, { fetch, isLogin = false }: { fetch: PlainFetch; isLogin?: boolean }) {
     this.#credentials = credentials;
     this.#fetch = fetch;
+    this.#isLogin = isLogin;
+  }
+
+  /** What a token server gave in place of the password, if it did. */
+  get refreshToken(): string | undefined {
+    return this.#refreshToken;
   }
 
   /** What is known to be wanted: an `Authorization` value, or undefined before the first challenge. */
@@ -123,7 +133,12 @@ export class RegistryAuth {
     if (!response.ok) {
       throw await registryFailure(response, `Get "${realm.origin}${realm.pathname}"`);
     }
-    return readToken(await boundedBytes(response, { maxBytes: maxTokenBytes, tail: "refuse" }), realm);
+    const { refresh, ...token } = readToken(
+      await boundedBytes(response, { maxBytes: maxTokenBytes, tail: "refuse" }),
+      realm,
+    );
+    if (refresh !== undefined) this.#refreshToken = refresh;
+    return token;
   }
 
   #askByPassword(
@@ -135,6 +150,10 @@ export class RegistryAuth {
     for (const scope of scopes) url.searchParams.append("scope", scope);
     const { username } = this.#credentials;
     if (username) url.searchParams.set("account", username);
+    if (this.#isLogin) {
+      url.searchParams.set("offline_token", "true");
+      url.searchParams.set("client_id", clientId);
+    }
     return this.#fetch(url, { method: "GET", headers: username ? { Authorization: this.#basicValue() } : {} });
   }
 
@@ -145,7 +164,7 @@ export class RegistryAuth {
     const form = new URLSearchParams({
       grant_type: "refresh_token",
       refresh_token: this.#credentials.identityToken ?? "",
-      client_id: "vitrine",
+      client_id: clientId,
       ...(service === undefined ? {} : { service }),
       ...(scopes.length === 0 ? {} : { scope: scopes.join(" ") }),
     });
@@ -178,8 +197,8 @@ function realmOf(challenge: Challenge, registry: URL): URL {
   return realm;
 }
 
-function readToken(bytes: Uint8Array, realm: URL): Token {
-  let body: { token?: unknown; access_token?: unknown; expires_in?: unknown };
+function readToken(bytes: Uint8Array, realm: URL): Token & { refresh: string | undefined } {
+  let body: { token?: unknown; access_token?: unknown; expires_in?: unknown; refresh_token?: unknown };
   try {
     body = JSON.parse(Buffer.from(bytes).toString("utf8")) as typeof body;
   } catch (cause) {
@@ -193,7 +212,8 @@ function readToken(bytes: Uint8Array, realm: URL): Token {
     );
   }
   const seconds = typeof body.expires_in === "number" && body.expires_in > 0 ? body.expires_in : defaultLifetimeSeconds;
-  return { value, endsAt: Date.now() + seconds * 1000 - Math.min(marginMs, seconds * 500) };
+  const refresh = typeof body.refresh_token === "string" && body.refresh_token ? body.refresh_token : undefined;
+  return { value, refresh, endsAt: Date.now() + seconds * 1000 - Math.min(marginMs, seconds * 500) };
 }
 
 function keyOf(scopes: readonly string[]): string {

@@ -233,15 +233,16 @@ export class RepositoryClient {
   }
 }
 
-/** Whether the registry takes these credentials. Throws its refusal. */
+/** Whether the registry takes these credentials. Throws its refusal. Answers a refresh token, where its token server gives one. */
 export async function checkCredentials(options: {
   domain: string;
   settings: RegistrySettings;
   credentials: Credentials;
-}): Promise<void> {
-  const transport = new RegistryTransport(options);
+}): Promise<string | undefined> {
+  const transport = new RegistryTransport({ ...options, isLogin: true });
   const response = await transport.send({ method: "GET", target: "/v2/", scopes: [] });
   await response.body?.cancel();
+  return transport.refreshToken;
 }
 
 function requireLocation(response: Response): string {

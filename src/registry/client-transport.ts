@@ -38,10 +38,21 @@ export class RegistryTransport {
   readonly #auth: RegistryAuth;
   #base: Promise<URL> | undefined;
 
-  constructor(options: { domain: string; settings: RegistrySettings; credentials?: Credentials | undefined }) {
+  constructor(options: {
+    domain: string;
+    settings: RegistrySettings;
+    credentials?: Credentials | undefined;
+    isLogin?: boolean;
+  }) {
     this.#domain = options.domain === dockerHubDomain ? dockerHubHost : options.domain;
     this.#settings = options.settings;
-    this.#auth = new RegistryAuth(options.credentials ?? {}, (url, init) => this.#fetch(url, init));
+    const { credentials = {}, isLogin = false } = options;
+    this.#auth = new RegistryAuth(credentials, { isLogin, fetch: (url, init) => this.#fetch(url, init) });
+  }
+
+  /** What a token server gave in place of the password, if it did. */
+  get refreshToken(): string | undefined {
+    return this.#auth.refreshToken;
   }
 
   /**

@@ -18,7 +18,16 @@ export interface Faults {
   gate: Promise<void> | undefined;
 }
 
-type Access = { kind: "open" } | { kind: "basic" | "token"; user: string; password: string; lifetimeSeconds?: number };
+type Access =
+  | { kind: "open" }
+  | {
+      kind: "basic" | "token";
+      user: string;
+      password: string;
+      lifetimeSeconds?: number;
+      /** What a login gets in place of the password, and may show instead of it. */
+      refreshToken?: string;
+    };
 
 export interface SeenRequest {
   readonly method: string;
@@ -118,17 +127,23 @@ export class RegistryFixture implements AsyncDisposable {
     response.writeHead(404).end();
   }
 
-  #token(request: IncomingMessage, response: ServerResponse, url: URL): void {
-    if (this.access.kind !== "token" || request.headers.authorization !== basic(this.access)) {
+  async #token(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
+    const form = new URLSearchParams(request.method === "POST" ? (await bodyOf(request)).toString() : "");
+    const { refreshToken = "" } = this.access.kind === "token" ? this.access : {};
+    const isRefresh = refreshToken !== "" && form.get("refresh_token") === refreshToken;
+    const isKnown = isRefresh || (this.access.kind === "token" && request.headers.authorization === basic(this.access));
+    if (this.access.kind !== "token" || !isKnown) {
       return void response.writeHead(401).end(JSON.stringify({ details: "incorrect username or password" }));
     }
     const token = crypto.randomUUID();
     const lifetime = this.access.lifetimeSeconds ?? 60;
     this.#tokens.set(token, {
-      scope: url.searchParams.getAll("scope").join(" "),
+      scope: [...url.searchParams.getAll("scope"), form.get("scope") ?? ""].join(" "),
       endsAt: Date.now() + lifetime * 1000,
     });
-    response.end(JSON.stringify({ token, expires_in: 3600 }));
+    const isOffline = refreshToken !== "" && url.searchParams.get("offline_token") === "true";
+    const refresh = isOffline ? { refresh_token: refreshToken } : {};
+    response.end(JSON.stringify({ token, access_token: token, expires_in: 3600, ...refresh }));
   }
 
   #allowed(request: IncomingMessage, response: ServerResponse, url: URL): boolean {

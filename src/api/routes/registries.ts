@@ -35,9 +35,29 @@ export function registryRoutes(engine: Engine): Routes {
     },
     "POST /auth": async (request) => {
       const body = await request.json(authSchema);
-      await registries.login({ ...fromBody(body), serverAddress: body.serveraddress });
-      return json({ Status: "Login Succeeded", IdentityToken: "" });
+      const { identityToken } = await registries.login({ ...fromBody(body), serverAddress: body.serveraddress });
+      return json({ Status: "Login Succeeded", IdentityToken: identityToken ?? "" });
     },
+    "GET /images/search": async (request) => {
+      const term = request.text("term");
+      if (term === undefined) throw new EngineError("invalidArgument", "A search needs a term");
+      const limit = request.integer("limit");
+      return json(
+        await registries.search(term, {
+          ...(limit === undefined ? {} : { limit }),
+          filters: request.filters(),
+          credentials: credentialsOf(request),
+          left: request.signal,
+        }),
+      );
+    },
+    "GET /vitrine/images/{name:image}/manifests": async (request) =>
+      json(
+        await registries.manifests(request.parameter("name"), {
+          credentials: credentialsOf(request),
+          insecure: request.flag("insecure"),
+        }),
+      ),
     "GET /distribution/{name:image}/json": async (request) =>
       json(await registries.distribution(request.parameter("name"), credentialsOf(request))),
   };
