@@ -40,3 +40,10 @@ export type { LintResult, LintWarning } from "./lint-reporter.ts";
 export { findStage, targetStage } from "./stage-names.ts";
 export { parseModeChange, type ModeChange } from "./mode-change.ts";
 export { mountOrigins, mountTarget, runMounts, type RunMount } from "./run-mounts.ts";
+export {
+  imageMaterialUri,
+  parseProvenanceOptions,
+  provenanceStatement,
+  type ProvenanceBuild,
+  type ProvenanceOptions,
+} from "./provenance-predicate.ts";
