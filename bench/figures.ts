@@ -67,7 +67,8 @@ function verdict(own: number, others: readonly Series[], target: Figure["target"
     return [`  target: at most ${target.atMost}: ${own <= target.atMost ? "met" : "MISSED"}`];
   }
   const peer = others[0];
-  if (!peer) return [`  target: at most 1/${Math.round(1 / target.ratioAtMost)} of the peer: NOT MEASURED, no peer`];
+  const share = target.ratioAtMost === 1 ? "as much as" : `1/${Number((1 / target.ratioAtMost).toFixed(1))} of`;
+  if (!peer) return [`  target: at most ${share} the peer: NOT MEASURED, no peer`];
   const met = own <= target.ratioAtMost * median(peer.samples);
-  return [`  target: at most 1/${Math.round(1 / target.ratioAtMost)} of ${peer.engine}: ${met ? "met" : "MISSED"}`];
+  return [`  target: at most ${share} ${peer.engine}: ${met ? "met" : "MISSED"}`];
 }

@@ -8,6 +8,7 @@ import { dockerRun } from "../bench/cases/docker-run.ts";
 import { exec } from "../bench/cases/exec.ts";
 import { firstWrite } from "../bench/cases/first-write.ts";
 import { idleMemory, monitorMemory } from "../bench/cases/footprint.ts";
+import { registryDownload, registryManifests, registryMemory } from "../bench/cases/registry.ts";
 import { formatFigure, type Figure } from "../bench/figures.ts";
 import { setStage, type Stage } from "../bench/stage.ts";
 
@@ -21,6 +22,9 @@ const benchmarks: Readonly<Record<string, (stage: Stage) => Promise<Figure>>> = 
   burst,
   build,
   "first-write": firstWrite,
+  "registry-download": registryDownload,
+  "registry-manifests": registryManifests,
+  "registry-memory": registryMemory,
 };
 
 const wanted = process.argv.slice(2);

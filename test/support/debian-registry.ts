@@ -8,7 +8,7 @@ import { waitFor } from "./test-engine.ts";
 export async function startDebianRegistry(
   folder: string,
   user?: { name: string; password: string },
-): Promise<AsyncDisposable & { readonly host: string }> {
+): Promise<AsyncDisposable & { readonly host: string; readonly pid: number }> {
   const host = `127.0.0.1:${await freePort()}`;
   mkdirSync(folder, { recursive: true });
   const users = join(folder, "users");
@@ -16,8 +16,8 @@ export async function startDebianRegistry(
     writeFileSync(users, `${user.name}:${await Bun.password.hash(user.password, { algorithm: "bcrypt", cost: 5 })}\n`);
   const config = {
     version: "0.1",
-    log: { level: "error" },
-    storage: { filesystem: { rootdirectory: join(folder, "data") } },
+    log: { level: "error", accesslog: { disabled: true } },
+    storage: { filesystem: { rootdirectory: join(folder, "data") }, cache: { blobdescriptor: "inmemory" } },
     http: { addr: host, secret: "test" },
     ...(user ? { auth: { htpasswd: { realm: "test", path: users } } } : {}),
   };
@@ -35,6 +35,7 @@ export async function startDebianRegistry(
   });
   return {
     host,
+    pid: server.pid,
     async [Symbol.asyncDispose]() {
       server.kill();
       await server.exited;

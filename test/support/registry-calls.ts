@@ -6,7 +6,9 @@ export const indexType = "application/vnd.oci.image.index.v1+json";
 /** A blob in two requests, POST and PUT; the last answer. */
 export async function pushBlob(url: string, repository: string, bytes: Uint8Array<ArrayBuffer>): Promise<Response> {
   const begun = await fetch(`${url}/v2/${repository}/blobs/uploads/`, { method: "POST" });
-  return fetch(`${url}${begun.headers.get("Location")}?digest=${sha256(bytes)}`, { method: "PUT", body: bytes });
+  const location = new URL(begun.headers.get("Location") ?? "", url);
+  location.searchParams.set("digest", sha256(bytes));
+  return fetch(location, { method: "PUT", body: bytes, headers: { "Content-Type": "application/octet-stream" } });
 }
 
 export function putManifest(
