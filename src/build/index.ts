@@ -32,6 +32,13 @@ export { gitAuthorization, GitSource, type GitFound, type GitRequest } from "./g
 export { predicateTypes, statement, type InTotoStatement, type StatementSubject } from "./in-toto-statement.ts";
 export { sbomDocument, type SpdxDocument } from "./sbom-document.ts";
 export { scanPackages, type SbomFinding } from "./sbom-scan.ts";
+export {
+  imageMaterialUri,
+  parseProvenanceOptions,
+  provenanceStatement,
+  type ProvenanceBuild,
+  type ProvenanceOptions,
+} from "./provenance-predicate.ts";
 export { checkBuild, type CheckAnswer, type CheckRequest } from "./check-build.ts";
 export { copyOptions, type CopyOptions } from "./copy-options.ts";
 export { lintBases, lintDockerfile, type LintOptions } from "./lint-dockerfile.ts";
@@ -40,10 +47,3 @@ export type { LintResult, LintWarning } from "./lint-reporter.ts";
 export { findStage, targetStage } from "./stage-names.ts";
 export { parseModeChange, type ModeChange } from "./mode-change.ts";
 export { mountOrigins, mountTarget, runMounts, type RunMount } from "./run-mounts.ts";
-export {
-  imageMaterialUri,
-  parseProvenanceOptions,
-  provenanceStatement,
-  type ProvenanceBuild,
-  type ProvenanceOptions,
-} from "./provenance-predicate.ts";

@@ -41,6 +41,8 @@ export function parseDockerfile(text: string, options: { fileName: string }): Do
       throw faultToError(new DockerfileFault("no build stage in current context", instruction.position), lines.source);
   }
   try {
+    const last = metaArguments.at(-1);
+    if (stages.length === 0 && last) throw new DockerfileFault("dockerfile contains no stages to build", last.position);
     checkStageLoops(stages);
   } catch (error) {
     throw error instanceof DockerfileFault ? faultToError(error, lines.source) : error;

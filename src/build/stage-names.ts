@@ -1,7 +1,7 @@
 // Which stages refer to which: by name in FROM, and by name or number in --from of COPY and of RUN's mounts.
 import { EngineError } from "../common/index.ts";
 import { DockerfileFault, type Position } from "./dockerfile-error.ts";
-import { flagValue, type Instruction } from "./instruction.ts";
+import type { Instruction } from "./instruction.ts";
 import type { Dockerfile, Stage } from "./parse-dockerfile.ts";
 import { mountOrigins } from "./run-mounts.ts";
 import { didYouMean } from "./suggest.ts";
@@ -85,6 +85,8 @@ function referencesOf(stages: readonly Stage[], index: number): StageReference[]
 
 function originsOf(instruction: Instruction): { from: string; position: Position }[] {
   if (instruction.kind === "RUN") return mountOrigins(instruction);
-  const from = instruction.kind === "COPY" ? flagValue(instruction, "from") : undefined;
-  return from === undefined ? [] : [{ from, position: instruction.position }];
+  if (instruction.kind !== "COPY") return [];
+  return instruction.flags
+    .filter(({ name }) => name === "from")
+    .map(({ value, position }) => ({ from: value, position }));
 }

@@ -16,7 +16,10 @@ export function nearestOf(written: string, options: readonly string[]): string |
   for (const option of options) {
     const distance = editDistance(written, option);
     if (distance === 0) return undefined;
-    if (distance <= (nearest ? nearest.distance - 1 : maxDistance)) nearest = { option, distance };
+    const closer = distance < (nearest?.distance ?? maxDistance + 1);
+    // Of two that are as near, people mean the one that begins alike.
+    const alike = distance === nearest?.distance && option[0] === written[0] && nearest.option[0] !== written[0];
+    if (closer || alike) nearest = { option, distance };
   }
   return nearest?.option;
 }

@@ -38,7 +38,7 @@ export function compilePathPattern(pattern: string, options: { globstar: boolean
 
 function readTokens(pattern: string, globstar: boolean): Token[] {
   const tokens: Token[] = [];
-  const units = /\*\*\/?|\*|\?|\\(.)|\[(\^?)((?:\\.|[^\]\\])+)\]|([^\\[])/gsuy;
+  const units = /\*\*\/?|\*|\?|\\(.)|\[(\^|(?!\^))((?:\\.|[^\]\\])+)\]|([^\\[])/gsuy;
   while (units.lastIndex < pattern.length) {
     const from = units.lastIndex;
     const match = units.exec(pattern);

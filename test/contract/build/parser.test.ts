@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../../../src/common/index.ts";
-import { parseDockerfile } from "../../../src/build/index.ts";
+import { parseDockerfile, targetStage } from "../../../src/build/index.ts";
 import { describeDockerfile } from "../../support/describe-dockerfile.ts";
 import { expectGolden } from "../../support/golden.ts";
 
@@ -40,8 +40,38 @@ describe("a Dockerfile that is wrong", () => {
     });
   }
 
+  test("is refused with the limit when it is too large, and so is a line", () => {
+    const large = `FROM scratch\n${"#".repeat(99)}\n`.repeat(100_000);
+    const error = errorOf(() => parseDockerfile(large, { fileName: "Dockerfile" }));
+    expect(error.message).toBe("Dockerfile is larger than 4194304 bytes");
+    const line = `FROM scratch\nRUN ${"x".repeat(2 ** 20)}\n`;
+    expect(errorOf(() => parseDockerfile(line, { fileName: "Dockerfile" })).message).toStartWith(
+      "dockerfile parse error on line 2: dockerfile line greater than max allowed size of 1048576",
+    );
+  });
+
   test("says where in its data too", () => {
     const error = errorOf(() => parseDockerfile("FROM scratch\n  FORM x\n", { fileName: "sub/Dockerfile" }));
     expect(error.data).toEqual({ file: "sub/Dockerfile", line: 2, column: 3 });
   });
+});
+
+describe("a target", () => {
+  const { stages } = parseDockerfile("FROM scratch AS build\nFROM scratch\nFROM scratch AS Test\n", {
+    fileName: "Dockerfile",
+  });
+
+  test("is a stage by its name in any case, by its number, or the last", () => {
+    expect(["build", "TEST", "1", "", undefined].map((target) => targetStage(stages, target))).toEqual([0, 2, 1, 2, 2]);
+  });
+
+  test("that is not there proposes the nearest", () => {
+    expect(() => targetStage(stages, "biuld")).toThrow('target stage "biuld" could not be found (did you mean build?)');
+    expect(() => targetStage(stages, "3")).toThrow('target stage "3" could not be found');
+  });
+});
+
+test("there are as many examples as the language has rules", () => {
+  const folders = ["good", "bad", "lint"].flatMap((kind) => readdirSync(join(fixtures, kind)));
+  expect(folders.length).toBeGreaterThanOrEqual(200);
 });
