@@ -8,6 +8,8 @@ import type { GrowingFile } from "./growing-file.ts";
 export class LayerArchive implements AsyncIterable<Uint8Array> {
   readonly file: GrowingFile;
   readonly signal: AbortSignal | undefined;
+  /** Its length without compression, once `unpackLayer` has read it. */
+  plainBytes: number | undefined;
 
   constructor(file: GrowingFile, { signal }: { signal?: AbortSignal | undefined } = {}) {
     this.file = file;

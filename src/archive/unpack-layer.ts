@@ -28,10 +28,13 @@ export async function unpackLayer(
   directory: string,
   options: Pick<ApplyOptions, "stacked"> = {},
 ): Promise<UnpackedLayer> {
-  if (tar instanceof LayerArchive && tar.file.sizeBytes >= ownProcessBytes) {
-    return turn(() => unpackElsewhere(tar, { directory, stacked: options.stacked ?? false }));
-  }
-  return unpackHere(tar, directory, options);
+  if (!(tar instanceof LayerArchive)) return unpackHere(tar, directory, options);
+  const { stacked = false } = options;
+  const unpacked = await (tar.file.sizeBytes >= ownProcessBytes
+    ? turn(() => unpackElsewhere(tar, { directory, stacked }))
+    : unpackHere(tar, directory, options));
+  tar.plainBytes = unpacked.archiveBytes;
+  return unpacked;
 }
 
 /** As `unpackLayer`, in this process. */

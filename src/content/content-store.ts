@@ -29,6 +29,8 @@ export interface IngestOptions {
   readonly expected?: { readonly digest: string; readonly size?: number };
   /** Holds the blob from now on. */
   readonly lease: Lease;
+  /** Whoever reads it while it comes is given the file as soon as there is one; nothing may be made of it before the answer. */
+  readonly watch?: { readonly sizeBytes: number; readonly begin: (file: GrowingFile) => void };
 }
 
 export interface ReceiveOptions {
@@ -99,13 +101,20 @@ export class ContentStore {
     const name = `${newId()}.new`;
     const temporary = join(this.#incoming, name);
     this.#writing.add(name);
+    const growing = options.watch && new GrowingFile(temporary, options.watch);
     try {
-      const { digest, size } = await this.#write(source, temporary, expected);
+      const written = { temporary, expected, growing, begin: options.watch?.begin };
+      const { digest, size } = await this.#write(source, written);
       lease.add(digest);
       await rename(temporary, this.#path(digest));
+      growing?.moved(this.#path(digest));
       await syncDirectory(this.#blobs);
       this.#record({ digest, size, mediaType });
+      growing?.grew(size);
       return { mediaType, digest, size };
+    } catch (error) {
+      growing?.fail(error);
+      throw error;
     } finally {
       this.#writing.delete(name);
       rmSync(temporary, { force: true });
@@ -253,17 +262,29 @@ export class ContentStore {
 
   async #write(
     source: AsyncIterable<Uint8Array>,
-    temporary: string,
-    expected: IngestOptions["expected"],
+    {
+      temporary,
+      expected,
+      growing,
+      begin,
+    }: {
+      temporary: string;
+      expected: IngestOptions["expected"];
+      growing: GrowingFile | undefined;
+      begin: ((file: GrowingFile) => void) | undefined;
+    },
   ): Promise<{ digest: string; size: number }> {
     const hasher = new Bun.CryptoHasher("sha256");
     let size = 0;
     await using file = await open(temporary, "wx", 0o600);
+    if (growing) begin?.(growing);
     for await (const chunk of source) {
       size += chunk.length;
       if (expected?.size !== undefined && size > expected.size) break;
       hasher.update(chunk);
       for (let done = 0; done < chunk.length;) done += (await file.write(chunk, done)).bytesWritten;
+      // The last byte is told of when all of them are verified.
+      if (growing && size < growing.sizeBytes) growing.grew(size);
     }
     if (expected?.size !== undefined && size !== expected.size) {
       const found = size > expected.size ? "more" : `${size}`;

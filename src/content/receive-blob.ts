@@ -141,7 +141,7 @@ export function sweepPartials(incoming: string, inUse: (name: string) => boolean
     const path = join(incoming, name);
     const stat = statSync(path, { throwIfNoEntry: false });
     if (!stat) continue;
-    const isPartial = /^[0-9a-f]{64}$/.test(name) && stat.isFile() && Date.now() - stat.mtimeMs < partialLifetimeMs;
-    if (!isPartial) rmSync(path, { recursive: true, force: true });
+    const isPartial = /^[0-9a-f]{64}$/.test(name) && stat.isFile() && stat.size >= minPartialBytes;
+    if (!isPartial || Date.now() - stat.mtimeMs > partialLifetimeMs) rmSync(path, { recursive: true, force: true });
   }
 }

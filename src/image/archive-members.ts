@@ -1,8 +1,9 @@
 import { posix } from "node:path";
-import { readTar } from "../archive/index.ts";
+import { readTar, type GrowingFile } from "../archive/index.ts";
 import type { Lease } from "../content/index.ts";
 import { EngineError } from "../common/index.ts";
 import { isDigest, type Descriptor } from "../spec/index.ts";
+import type { EarlyLayers } from "./early-layers.ts";
 import { maxConfigBytes } from "./image-config.ts";
 import type { ImageServices } from "./image-record.ts";
 
@@ -27,7 +28,7 @@ export class ArchiveMembers {
   static async read(
     services: ImageServices,
     archive: AsyncIterable<Uint8Array>,
-    lease: Lease,
+    { lease, early }: { lease: Lease; early: EarlyLayers },
   ): Promise<ArchiveMembers> {
     const members = new ArchiveMembers(services.content);
     let count = 0;
@@ -40,16 +41,30 @@ export class ArchiveMembers {
       } else if (header.type === "hardlink") {
         members.#links.set(name, memberName(header.linkName));
       } else if (header.type === "file") {
-        const expected = expectedDigest(name);
-        const options = { mediaType: "application/octet-stream", lease };
-        const withDigest =
-          expected === undefined ? options : { ...options, expected: { digest: expected, size: header.size } };
-        members.#files.set(name, await services.content.ingest(body, withDigest));
+        members.#files.set(name, await members.#takeIn(body, { name, sizeBytes: header.size, lease, early }));
       } else {
         throw invalid(`"${header.name}" is a ${header.type}`);
       }
     }
     return members;
+  }
+
+  async #takeIn(
+    body: AsyncIterable<Uint8Array>,
+    member: { name: string; sizeBytes: number; lease: Lease; early: EarlyLayers },
+  ): Promise<Descriptor> {
+    const { name, sizeBytes, lease, early } = member;
+    const digest = expectedDigest(name);
+    let settle: ((digest: string) => void) | undefined;
+    const watch = { sizeBytes, begin: (file: GrowingFile) => void (settle = early.begin(file)) };
+    const descriptor = await this.#content.ingest(body, {
+      mediaType: "application/octet-stream",
+      lease,
+      ...(digest === undefined ? {} : { expected: { digest, size: sizeBytes } }),
+      ...(early.wants({ sizeBytes, digest }) ? { watch } : {}),
+    });
+    settle?.(descriptor.digest);
+    return descriptor;
   }
 
   has(name: string): boolean {

@@ -1,17 +1,21 @@
 import { createHash } from "node:crypto";
-import { decompress, detectCompression } from "../archive/index.ts";
+import { decompress, detectCompression, LayerArchive } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
-import { chainIdOf, type Layer } from "../snapshot/index.ts";
+import type { Layer, ParentLayer } from "../snapshot/index.ts";
 import { mediaTypes, type Descriptor } from "../spec/index.ts";
+import type { EarlyLayers } from "./early-layers.ts";
 import type { ImageServices } from "./image-record.ts";
 
 export interface LayerSource {
   /** What the image config says of it. */
   readonly diffId: string;
-  /** chainID of the layer below. */
-  readonly parent: string | undefined;
+  readonly chainId: string;
+  /** chainID of the layer below, perhaps on its way. */
+  readonly parent: ParentLayer;
   /** Content that carries it, perhaps compressed. */
   readonly blob: Descriptor;
+  /** What was begun before. */
+  readonly early: EarlyLayers;
 }
 
 /**
@@ -20,12 +24,12 @@ export interface LayerSource {
  */
 export async function layerFromBlob(
   services: ImageServices,
-  { diffId, parent, blob: carrier }: LayerSource,
+  { diffId, chainId, parent, blob: carrier, early }: LayerSource,
 ): Promise<{ layer: Layer; blob: Descriptor | undefined }> {
   const { content, snapshots, table } = services;
   const isPlain = carrier.digest === diffId;
   const blob = await withMediaType(services, carrier);
-  const known = snapshots.layer(chainIdOf(parent, diffId));
+  const known = snapshots.layer(chainId);
   if (known) {
     if (!isPlain) await verifyDiffId(decompress(content.open(blob.digest)), { diffId, digest: blob.digest });
     // Named by an image, it is known to be saveable as it is.
@@ -33,19 +37,45 @@ export async function layerFromBlob(
     if (settled) return { layer: known, blob: undefined };
     return isPlain ? withNeededBlob(services, { layer: known, blob }) : { layer: known, blob };
   }
-  const layer = await snapshots.apply(parent, decompress(content.open(blob.digest)), { diffId });
+  const begun = early.take(blob.digest, parent);
+  const archive = begun?.archive ?? new LayerArchive(content.file(blob.digest));
+  const layer = await (begun?.layer ?? snapshots.apply(parent, archive, { diffId, chainId }));
+  if (archive.plainBytes !== undefined) table.putTarSize(layer.diffId, archive.plainBytes);
   return isPlain ? withNeededBlob(services, { layer, blob }) : { layer, blob };
 }
 
-/** The plain blob is needed only when packing the layer again gives other bytes. */
+/** The plain blob is needed only when packing the layer again gives other bytes, as the first ones mostly say. */
 async function withNeededBlob(
-  { snapshots, table }: ImageServices,
+  { content, snapshots, table }: ImageServices,
   { layer, blob }: { layer: Layer; blob: Descriptor },
 ): Promise<{ layer: Layer; blob: Descriptor | undefined }> {
-  const packed = await measure(snapshots.packLayer(layer.chainId));
-  if (packed.digest !== layer.diffId) return { layer, blob };
-  table.putTarSize(layer.diffId, packed.sizeBytes);
+  if (!(await areSame(snapshots.packLayer(layer.chainId), content.open(blob.digest)))) return { layer, blob };
+  table.putTarSize(layer.diffId, blob.size);
   return { layer, blob: undefined };
+}
+
+/** Reads two streams up to the first difference. */
+async function areSame(left: AsyncIterable<Uint8Array>, right: AsyncIterable<Uint8Array>): Promise<boolean> {
+  const others = right[Symbol.asyncIterator]();
+  let rest: Uint8Array = new Uint8Array();
+  try {
+    for await (const chunk of left) {
+      for (let at = 0; at < chunk.length;) {
+        if (rest.length === 0) {
+          const next = await others.next();
+          if (next.done === true) return false;
+          rest = next.value;
+        }
+        const length = Math.min(rest.length, chunk.length - at);
+        if (Buffer.compare(rest.subarray(0, length), chunk.subarray(at, at + length)) !== 0) return false;
+        rest = rest.subarray(length);
+        at += length;
+      }
+    }
+    return rest.length === 0 && (await others.next()).done === true;
+  } finally {
+    await others.return?.();
+  }
 }
 
 /** A docker-archive does not say what its layers are; their first bytes do. */

@@ -17,8 +17,8 @@ import { readDockerArchive, type ArchivedImage } from "./docker-archive.ts";
 import { parseImageConfig } from "./image-config.ts";
 import { fitsPlatform, platformOf } from "./image-platform.ts";
 import type { ImageRecord, ImageServices } from "./image-record.ts";
+import { EarlyLayers } from "./early-layers.ts";
 import { layerFromBlob } from "./layer-blob.ts";
-import type { LayerHold } from "./layer-holds.ts";
 import { releaseLayers } from "./layer-release.ts";
 import { holdsIndex, readOciLayout } from "./oci-layout.ts";
 
@@ -30,9 +30,10 @@ export async function* loadImages(
 ): AsyncGenerator<ProgressMessage> {
   try {
     using lease = services.content.lease("load");
-    const members = await ArchiveMembers.read(services, decompress(archive), lease);
+    await using early = new EarlyLayers(services);
+    const members = await ArchiveMembers.read(services, decompress(archive), { lease, early });
     for (const image of findImages(members, platform)) {
-      for await (const message of loadImage(services, image)) {
+      for await (const message of loadImage(services, image, early)) {
         if (!quiet || message.stream !== undefined) yield message;
       }
     }
@@ -61,7 +62,11 @@ function forPlatform(images: ArchivedImage[], platform: Platform | undefined): A
   return images;
 }
 
-async function* loadImage(services: ImageServices, archived: ArchivedImage): AsyncGenerator<ProgressMessage> {
+async function* loadImage(
+  services: ImageServices,
+  archived: ArchivedImage,
+  early: EarlyLayers,
+): AsyncGenerator<ProgressMessage> {
   const config = parseImageConfig(archived.configBytes);
   if (config.os !== "linux") {
     throw new EngineError("unsupported", `cannot load ${config.os} image on linux`);
@@ -76,11 +81,26 @@ async function* loadImage(services: ImageServices, archived: ArchivedImage): Asy
   const kept: (Descriptor | undefined)[] = [];
   const hold = services.holds.hold("load");
   let image: ImageRecord | undefined;
+  const layers: Promise<LoadedLayer>[] = [];
   try {
+    for (const [index, diffId] of diffIds.entries()) {
+      hold.add(chainIds[index]);
+      const parent = layers.at(-1)?.then(() => chainIds[index - 1]);
+      const loaded = loadLayer(services, {
+        early,
+        index,
+        chainId: chainIds[index] ?? "",
+        parent,
+        diffId,
+        blob: archived.layers[index],
+      });
+      loaded.catch(() => {});
+      layers.push(loaded);
+    }
     for (const [index, diffId] of diffIds.entries()) {
       const blob = archived.layers[index];
       yield progress(diffId, blob, 0);
-      const needed = await loadLayer(services, { hold, index, chainIds, diffId, blob });
+      const needed = (await layers[index])?.blob;
       // A manifest of an index goes on as it is, and so do the blobs that it names.
       kept.push(archived.indexed ? blob : needed);
       yield progress(diffId, blob, blob?.size ?? 0);
@@ -91,6 +111,7 @@ async function* loadImage(services: ImageServices, archived: ArchivedImage): Asy
       indexed: archived.indexed,
     });
   } finally {
+    await Promise.allSettled(layers);
     hold[Symbol.dispose]();
     // Not in a catch: a client that goes away ends the generator without an error.
     if (!image) await releaseLayers(services, chainIds.toReversed());
@@ -99,25 +120,32 @@ async function* loadImage(services: ImageServices, archived: ArchivedImage): Asy
 }
 
 interface LayerOfImage {
-  readonly hold: LayerHold;
+  readonly early: EarlyLayers;
   readonly index: number;
-  readonly chainIds: readonly string[];
+  readonly chainId: string;
+  readonly parent: Promise<string | undefined> | undefined;
   readonly diffId: string;
   readonly blob: Descriptor | undefined;
 }
 
-async function loadLayer(services: ImageServices, step: LayerOfImage): Promise<Descriptor | undefined> {
-  const { hold, index, chainIds, diffId, blob } = step;
-  hold.add(chainIds[index]);
+/** The blob to keep with the image. */
+interface LoadedLayer {
+  readonly blob: Descriptor | undefined;
+}
+
+async function loadLayer(services: ImageServices, step: LayerOfImage): Promise<LoadedLayer> {
+  const { early, index, chainId, parent, diffId, blob } = step;
   if (!blob) {
-    if (services.snapshots.layer(chainIds[index] ?? "")) return undefined;
+    await parent;
+    if (services.snapshots.layer(chainId)) return { blob: undefined };
     throw invalid(`layer ${index + 1}, "${diffId}", is missing in it and does not exist here`);
   }
-  const { layer, blob: kept } = await layerFromBlob(services, { diffId, parent: chainIds[index - 1], blob });
+  const { layer, blob: kept } = await layerFromBlob(services, { early, diffId, chainId, parent, blob });
   if (layer.diffId !== diffId) {
+    await releaseLayers(services, [layer.chainId]);
     throw invalid(`invalid diffID for layer ${index}: expected "${diffId}", got "${layer.diffId}"`);
   }
-  return kept;
+  return { blob: kept };
 }
 
 function progress(diffId: string, blob: Descriptor | undefined, current: number): ProgressMessage {

@@ -84,6 +84,11 @@ async function fetchOnce(
   if (turns.areTaken) tell({ status: "Waiting", progressDetail: {}, id });
   const stop = new AbortController();
   const both = AbortSignal.any([signal, stop.signal]);
+  const unpack = async (archive: LayerArchive): Promise<Layer> => {
+    const layer = await services.snapshots.apply(below, archive, { diffId, chainId });
+    if (archive.plainBytes !== undefined) services.table.putTarSize(diffId, archive.plainBytes);
+    return layer;
+  };
   const applied = Promise.withResolvers<Layer>();
   applied.promise.catch(() => {});
   const downloaded = turns.take(async () => {
@@ -97,7 +102,7 @@ async function fetchOnce(
     });
     seen.joined = received.joined;
     const archive = new LayerArchive(received.file, { signal: both });
-    applied.resolve(services.snapshots.apply(below, archive, { diffId, chainId }));
+    applied.resolve(unpack(archive));
     const tellFigures = figureTeller(blob.size, (progressDetail) =>
       tell({ status: "Downloading", progressDetail, id }),
     );
