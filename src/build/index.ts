@@ -29,13 +29,11 @@ export { expandWord, expandWords } from "./shell-words.ts";
 export { HttpSource, type HttpDownload, type HttpFile } from "./http-source.ts";
 export { parseGitReference, shownRemote, type GitReference } from "./git-reference.ts";
 export { gitAuthorization, GitSource, type GitFound, type GitRequest } from "./git-source.ts";
-export { predicateTypes, statement, type InTotoStatement, type StatementSubject } from "./in-toto-statement.ts";
 export { sbomDocument, type SpdxDocument } from "./sbom-document.ts";
 export { scanPackages, type SbomFinding } from "./sbom-scan.ts";
 export {
-  imageMaterialUri,
   parseProvenanceOptions,
-  provenanceStatement,
+  provenancePredicate,
   type ProvenanceBuild,
   type ProvenanceOptions,
 } from "./provenance-predicate.ts";

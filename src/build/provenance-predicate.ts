@@ -1,7 +1,6 @@
 import { EngineError } from "../common/index.ts";
-import { familiarName, parseReference, withDefaultTag } from "../spec/index.ts";
+import { predicateTypes } from "../image/index.ts";
 import type { FrontendOptions, ProvenanceFacts } from "./build-request.ts";
-import { predicateTypes, statement, type InTotoStatement, type StatementSubject } from "./in-toto-statement.ts";
 
 /** `--provenance`, as `mode=max,version=v1,builder-id=…,reproducible=true`. */
 export interface ProvenanceOptions {
@@ -63,32 +62,15 @@ export function parseProvenanceOptions(text: string): ProvenanceOptions | undefi
   return options;
 }
 
-/** The statement of how `subjects` were built: SLSA provenance v0.2 or v1 (slsa.dev/spec), in BuildKit's form. */
-export function provenanceStatement(
+/** How an image was built, to be stated of it: SLSA provenance v0.2 or v1 (slsa.dev/spec), in BuildKit's form. */
+export function provenancePredicate(
   facts: ProvenanceFacts,
-  {
-    subjects,
-    build,
-    options,
-  }: { subjects: readonly StatementSubject[]; build: ProvenanceBuild; options: ProvenanceOptions },
-): InTotoStatement {
+  { build, options }: { build: ProvenanceBuild; options: ProvenanceOptions },
+): { predicateType: string; predicate: object } {
   const parts = { facts, build, options };
   return options.version === "v1"
-    ? statement(predicateTypes.provenance1, { subjects, predicate: predicate1(parts) })
-    : statement(predicateTypes.provenance02, { subjects, predicate: predicate02(parts) });
-}
-
-/** The package URL of an image that a build took: `pkg:docker/alpine@3.20?platform=linux%2Famd64`. */
-export function imageMaterialUri(reference: string, platform?: string): string {
-  const parsed = parseReference(reference);
-  const { tag, digest } = parsed.digest === undefined ? withDefaultTag(parsed) : parsed;
-  const qualifiers = [
-    ...(digest === undefined ? [] : [`digest=${digest}`]),
-    ...(platform === undefined ? [] : [`platform=${encodeURIComponent(platform)}`]),
-  ];
-  const { tag: _tag, digest: _digest, ...repository } = parsed;
-  const name = familiarName(repository).split("/").map(encodeURIComponent).join("/");
-  return `pkg:docker/${name}${tag === undefined ? "" : `@${encodeURIComponent(tag)}`}${qualifiers.length > 0 ? `?${qualifiers.join("&")}` : ""}`;
+    ? { predicateType: predicateTypes.provenance1, predicate: predicate1(parts) }
+    : { predicateType: predicateTypes.provenance02, predicate: predicate02(parts) };
 }
 
 interface Parts {

@@ -9,6 +9,8 @@ import {
   type Platform,
   type ProgressMessage,
 } from "../spec/index.ts";
+import type { Attestation } from "./attestation-table.ts";
+import { attestImage, attestedPredicate } from "./attest-image.ts";
 import { collectImages } from "./collect-images.ts";
 import { createImage } from "./create-image.ts";
 import { EmbeddedImages } from "./embedded-images.ts";
@@ -120,6 +122,21 @@ export class ImageStore {
   async addDigest(id: string, target: { repository: string; digest: string }): Promise<void> {
     const repository = repositoryName(parseReference(target.repository));
     this.#services.table.putDigest(this.get(id).id, { repository, digest: target.digest });
+  }
+
+  /** Keeps a predicate with an image (in-toto): a push states it of the manifest. One of each type; the latest counts. */
+  async attest(id: string, said: { predicateType: string; predicate: object }): Promise<void> {
+    return attestImage(this.#services, this.get(id).id, said);
+  }
+
+  /** What is attested of an image, in order of the types. */
+  attestations(id: string): Attestation[] {
+    return this.#services.table.attestations.of(this.get(id).id);
+  }
+
+  /** The predicate of a type that is attested of an image. Throws notFound. */
+  attestedPredicate(id: string, predicateType: string): object {
+    return attestedPredicate(this.#services, { imageId: this.get(id).id, predicateType });
   }
 
   /** Untags, and deletes what has no reference left, by Docker's rules. Throws conflict with Docker's words. */

@@ -4,6 +4,7 @@ import type { Layer, Snapshotter } from "../snapshot/index.ts";
 import { familiarString, parseReference, type Descriptor, type ImageConfig } from "../spec/index.ts";
 import { maxConfigBytes, parseImageConfig } from "./image-config.ts";
 import { zeroTime, type ImageRecord } from "./image-record.ts";
+import { AttestationTable } from "./attestation-table.ts";
 import { IndexTable } from "./index-table.ts";
 
 const schema = `
@@ -62,6 +63,7 @@ export function referenceText(reference: StoredReference): string {
 /** The rows of images, their layers, tags and digests. Each method is one transaction. */
 export class ImageTable {
   readonly indexes: IndexTable;
+  readonly attestations: AttestationTable;
   readonly #db: Database;
   readonly #content: ContentStore;
   readonly #snapshots: Snapshotter;
@@ -74,6 +76,7 @@ export class ImageTable {
     this.#snapshots = options.snapshots;
     this.#db.run(schema);
     this.indexes = new IndexTable(this.#db);
+    this.attestations = new AttestationTable(this.#db);
   }
 
   byId(id: string): ImageRecord | undefined {
@@ -156,6 +159,7 @@ export class ImageTable {
       this.#db.query("DELETE FROM image_manifests WHERE image_id = ?").run(id);
       this.#db.query("DELETE FROM images WHERE id = ?").run(id);
       this.indexes.forgetImage(id);
+      this.attestations.forgetImage(id);
     })();
     this.#configs.delete(id);
   }
@@ -289,7 +293,7 @@ export class ImageTable {
         `SELECT id AS value FROM images UNION SELECT digest FROM image_digests
           UNION SELECT digest FROM image_manifests
           UNION SELECT blob_digest FROM image_layers WHERE blob_digest IS NOT NULL UNION SELECT digest FROM layer_blobs`,
-      ).concat(this.indexes.contentDigests()),
+      ).concat(this.indexes.contentDigests(), this.attestations.contentDigests()),
     );
   }
 

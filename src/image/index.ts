@@ -1,8 +1,11 @@
+export type { Attestation } from "./attestation-table.ts";
 export { applyConfigChanges } from "./config-change.ts";
 export { chainIdsOf } from "./chain-ids.ts";
 export { encodeChildConfig } from "./child-config.ts";
 export { parseTag } from "./create-image.ts";
 export { matchGlob } from "./glob.ts";
+export { imageUrl } from "./image-url.ts";
+export { predicateTypes, statement, type InTotoStatement, type StatementSubject } from "./in-toto-statement.ts";
 export { parseImageConfig } from "./image-config.ts";
 export type { CreateImageOptions, DeletedItem, ImageRecord, ImageStoreOptions, ImageUsers } from "./image-record.ts";
 export { ImageStore } from "./image-store.ts";

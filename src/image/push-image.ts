@@ -14,10 +14,12 @@ import {
 import { maxConfigBytes } from "./image-config.ts";
 import { getImage } from "./image-lookup.ts";
 import { getImageFor, indexMeant } from "./image-platform.ts";
+import type { Attestation } from "./attestation-table.ts";
 import type { ImageRecord, ImageServices } from "./image-record.ts";
 import { indexParts } from "./index-parts.ts";
 import { ProgressChannel } from "./progress-channel.ts";
 import { repositoryClient, type PullOptions } from "./pull-image.ts";
+import { pushAttestations } from "./push-attestations.ts";
 import { allOf, pushIndex, tellEnd } from "./push-index.ts";
 import { chooseManifest, keptManifest } from "./push-manifest.ts";
 import { maxUploads, pushLayer, type LayerToPush } from "./push-layer.ts";
@@ -57,7 +59,9 @@ export async function* pushImage(
   }
   const text = `${repositoryText}:${reference.tag}`;
   const image = options.platform ? getImageFor(services.table, text, options.platform) : getImage(services.table, text);
-  const index = options.platform ? undefined : indexMeant(services.table, text);
+  // What is attested here goes with the image again, in the same bytes; its index is made anew of them.
+  const isAttested = services.table.attestations.of(image.id).length > 0;
+  const index = options.platform || isAttested ? undefined : indexMeant(services.table, text);
   const channel = new ProgressChannel();
   const abort = new AbortController();
   const { signal } = abort;
@@ -113,6 +117,7 @@ async function push(parts: Omit<Push, "lease">, image: ImageRecord): Promise<Des
   lease.add(image.id);
   const context: Push = { ...parts, lease };
   const kept = keptManifest(services, image);
+  const attestations = services.table.attestations.of(image.id);
   if (kept) lease.add(kept.descriptor.digest);
   const layers = layersToPush(context, { image, blobs: kept?.layers ?? [] });
   for (const { layer } of layers.toReversed()) {
@@ -132,11 +137,46 @@ async function push(parts: Omit<Push, "lease">, image: ImageRecord): Promise<Des
   const manifest = chooseManifest(kept, {
     image,
     configSize: config.length,
+    asOci: attestations.length > 0,
     layers: image.layers.map(({ diffId }) => required(byDiffId.get(diffId))),
   });
-  await putManifest(context, { image, manifest, blobs: blobs.map(required) });
-  tellEnd(context, manifest.descriptor);
-  return manifest.descriptor;
+  const pushed = { image, manifest, blobs: blobs.map(required) };
+  if (attestations.length === 0) {
+    await putManifest(context, pushed);
+    tellEnd(context, manifest.descriptor);
+    return manifest.descriptor;
+  }
+  return await putAttested(context, { ...pushed, attestations });
+}
+
+/** The manifest by its digest, what is attested of it, and under the tag the index of both, which stands for the name here too. */
+async function putAttested(push: Push, pushed: Pushed & { attestations: readonly Attestation[] }): Promise<Descriptor> {
+  const { services, repository, reference } = push;
+  const { image, manifest, attestations } = pushed;
+  await putManifest(push, pushed, manifest.descriptor.digest);
+  const index = await pushAttestations(push, { image, manifest: manifest.descriptor, attestations });
+  const { tag = "latest" } = reference;
+  await repository.putManifest(tag, index);
+  const { table } = services;
+  if (table.has(image.id)) {
+    const name = repositoryName(reference);
+    const { os, architecture, variant } = image.config;
+    const platform = { os, architecture, ...(variant ? { variant } : {}) };
+    table.atomically(() => {
+      table.indexes.add(index.descriptor, { imageId: image.id, manifest: manifest.descriptor, platform });
+      table.putDigest(image.id, { repository: name, digest: index.descriptor.digest });
+      if (table.imageOfTag(name, tag) === image.id)
+        table.indexes.nameTag({ repository: name, tag }, index.descriptor.digest);
+    });
+  }
+  tellEnd(push, index.descriptor);
+  return index.descriptor;
+}
+
+interface Pushed {
+  readonly image: ImageRecord;
+  readonly manifest: Pick<ParsedManifest, "bytes" | "descriptor">;
+  readonly blobs: readonly Descriptor[];
 }
 
 /** Each different layer once, lowest first, with the blob that the kept manifest names for it. */
@@ -165,17 +205,18 @@ async function pushConfig(
 
 async function putManifest(
   { services, repository, reference, lease }: Push,
-  pushed: { image: ImageRecord; manifest: Pick<ParsedManifest, "bytes" | "descriptor">; blobs: readonly Descriptor[] },
+  { manifest, image, blobs }: Pushed,
+  under = reference.tag ?? "latest",
 ): Promise<void> {
-  const { manifest, image, blobs } = pushed;
   const { mediaType, digest } = manifest.descriptor;
   await services.content.ingestBytes(manifest.bytes, { mediaType, lease });
-  await repository.putManifest(reference.tag ?? "latest", manifest);
+  await repository.putManifest(under, manifest);
   if (!services.table.has(image.id)) return;
   const name = repositoryName(reference);
   services.table.atomically(() => {
     services.table.putManifest(image.id, manifest.descriptor);
-    services.table.putDigest(image.id, { repository: name, digest });
+    // By its digest alone it is a part of what the tag will name.
+    if (under !== digest) services.table.putDigest(image.id, { repository: name, digest });
     for (const blob of blobs) services.table.putBlobSource(blob.digest, name);
   });
 }

@@ -9,6 +9,8 @@ const indentation = "   ";
 interface Parts {
   readonly image: ImageRecord;
   readonly configSize: number;
+  /** OCI's types: what attestations are beside. */
+  readonly asOci?: boolean;
   /** Blobs in the order of the image's layers. */
   readonly layers: readonly Descriptor[];
 }
@@ -36,13 +38,13 @@ export function keptManifest(
   return undefined;
 }
 
-/** The kept manifest; else one in Docker's schema 2, or OCI's for zstd layers. */
+/** The kept manifest; else one in Docker's schema 2, or OCI's for zstd layers and attested images. */
 export function chooseManifest(kept: ManifestBytes | undefined, parts: Parts): ManifestBytes {
   return kept ?? makeManifest(parts);
 }
 
-function makeManifest({ image, configSize, layers }: Parts): ManifestBytes {
-  const isOci = layers.some(({ mediaType }) => mediaType.endsWith("zstd"));
+function makeManifest({ image, configSize, layers, asOci }: Parts): ManifestBytes {
+  const isOci = asOci === true || layers.some(({ mediaType }) => mediaType.endsWith("zstd"));
   const mediaType = isOci ? mediaTypes.ociManifest : mediaTypes.dockerManifest;
   const manifest = {
     schemaVersion: 2,

@@ -185,11 +185,11 @@ export class RepositoryClient {
     }
   }
 
-  /** Puts a manifest under a tag or its digest. */
+  /** Puts a manifest under a tag or its digest. `knowsSubject`: whether the registry lists it as its subject's referrer. */
   async putManifest(
     reference: string,
     { bytes, descriptor }: { bytes: Uint8Array; descriptor: Descriptor },
-  ): Promise<void> {
+  ): Promise<{ knowsSubject: boolean }> {
     const response = await this.#transport.send({
       method: "PUT",
       target: this.#path(`manifests/${reference}`),
@@ -203,6 +203,7 @@ export class RepositoryClient {
     if (said !== null && said !== descriptor.digest) {
       throw new EngineError("unavailable", `The registry took the manifest "${descriptor.digest}" for "${said}"`);
     }
+    return { knowsSubject: response.headers.has("oci-subject") };
   }
 
   async #cancelUpload(target: string): Promise<void> {

@@ -1,10 +1,9 @@
 import { expect, test } from "bun:test";
 import type { ProvenanceFacts } from "../../../src/build/build-request.ts";
-import type { InTotoStatement } from "../../../src/build/in-toto-statement.ts";
+import { imageUrl, statement, type InTotoStatement } from "../../../src/image/index.ts";
 import {
-  imageMaterialUri,
   parseProvenanceOptions,
-  provenanceStatement,
+  provenancePredicate,
   type ProvenanceBuild,
 } from "../../../src/build/provenance-predicate.ts";
 
@@ -46,10 +45,15 @@ const build: ProvenanceBuild = {
 };
 const subjects = [{ name: "pkg:docker/app@1", digest: `sha256:${"ef".repeat(32)}` }];
 
+function stated(...arguments_: Parameters<typeof provenancePredicate>): InTotoStatement {
+  const { predicateType, predicate } = provenancePredicate(...arguments_);
+  return statement(predicateType, { subjects, predicate });
+}
+
 function say(text: string): InTotoStatement {
   const options = parseProvenanceOptions(text);
   if (!options) throw new Error("It is asked for");
-  return JSON.parse(JSON.stringify(provenanceStatement(facts, { subjects, build, options }))) as InTotoStatement;
+  return JSON.parse(JSON.stringify(stated(facts, { build, options }))) as InTotoStatement;
 }
 
 test("the least of a provenance names materials, times and parameters that hide nothing", () => {
@@ -135,7 +139,7 @@ test("a build of a repository alone has whole materials and says where its Docke
   const options = parseProvenanceOptions("mode=min");
   if (!options) throw new Error("It is asked for");
   const remote = { uri: "https://example.com/app.git#main", digest: `sha1:${"c".repeat(40)}` };
-  const said = provenanceStatement(facts, { subjects, options, build: { ...build, locals: [], configSource: remote } });
+  const said = provenancePredicate(facts, { options, build: { ...build, locals: [], configSource: remote } });
   expect(said.predicate).toMatchObject({
     invocation: { configSource: { uri: remote.uri, digest: { sha1: "c".repeat(40) }, entryPoint: "Dockerfile" } },
     metadata: { completeness: { materials: true } },
@@ -153,7 +157,7 @@ test("options are read as buildx writes them, and unknown ones are refused", () 
 
 test("an image that a build took is named by its package URL", () => {
   const digest = `sha256:${base}`;
-  expect(imageMaterialUri("alpine", "linux/amd64")).toBe("pkg:docker/alpine@latest?platform=linux%2Famd64");
-  expect(imageMaterialUri("ghcr.io/a/b:1")).toBe("pkg:docker/ghcr.io/a/b@1");
-  expect(imageMaterialUri(`localhost:5000/a@${digest}`)).toBe(`pkg:docker/localhost%3A5000/a?digest=${digest}`);
+  expect(imageUrl("alpine", "linux/amd64")).toBe("pkg:docker/alpine@latest?platform=linux%2Famd64");
+  expect(imageUrl("ghcr.io/a/b:1")).toBe("pkg:docker/ghcr.io/a/b@1");
+  expect(imageUrl(`localhost:5000/a@${digest}`)).toBe(`pkg:docker/localhost%3A5000/a?digest=${digest}`);
 });

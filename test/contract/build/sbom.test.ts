@@ -2,7 +2,7 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { mkdirSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { statement } from "../../../src/build/in-toto-statement.ts";
+import { statement } from "../../../src/image/index.ts";
 import { sbomDocument } from "../../../src/build/sbom-document.ts";
 import { licenceExpression } from "../../../src/build/sbom-licence.ts";
 import { scanPackages } from "../../../src/build/sbom-scan.ts";
