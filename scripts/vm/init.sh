@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # Process 1 of the virtual machine. It runs twice: on the initramfs, where pivot_root must fail, and then as the init of the tmpfs that
-# switch_root made the root. The kernel's command line names the test files and the token that marks the result.
+# switch_root made the root. The kernel's command line names the test files, or one program, and the token that marks the result.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root NO_COLOR=1 CI=1 VITRINE_VM=1 VITRINE_FROM_SOURCE=1 LANG=C.UTF-8
 
 say() { echo "vm: $*"; }
@@ -38,6 +38,17 @@ run_tests() { # run_tests FILES: their output to the console, their exit status 
     status=$(cat /tmp/status)
 }
 
+run_on_disk() { # run_on_disk PROGRAM: on the initramfs, beside a disk that outlives this machine
+    mkdir /disk
+    mount -t ext4 /dev/vda /disk || finish 1
+    mount -t tmpfs tmpfs /tmp
+    mount -t tmpfs -o mode=755 tmpfs /run
+    ip link set lo up
+    cd /project || exit
+    bun "$1" 2>&1
+    finish $?
+}
+
 finish() { # finish STATUS: tells the host, and ends the machine
     # The line must not be mixed with output that is still on its way.
     sync
@@ -50,6 +61,7 @@ first_stage() {
     mount_kernel_filesystems
     say "kernel $(uname -r) is up after $(cut -d' ' -f1 /proc/uptime) s"
     load_modules
+    [ -z "$(value_of vitrine.program)" ] || run_on_disk "$(value_of vitrine.program)"
     run_tests "$(value_of vitrine.first)"
     [ "$status" = 0 ] || finish "$status"
     mkdir /switched

@@ -7,6 +7,10 @@ export interface MachineOptions {
   readonly memoryMebibytes: number;
   readonly cpus: number;
   readonly limitMs: number;
+  /** A disk's file: /dev/vda inside. */
+  readonly disk?: string;
+  /** Cuts the power: the machine is killed, with all that had not come to its disk. */
+  readonly cut?: AbortSignal;
   /** Told each line of the console beside its being passed through to stdout. */
   readonly onLine?: (line: string) => void;
 }
@@ -29,8 +33,11 @@ export async function runMachine(options: MachineOptions): Promise<number | unde
   const command =
     `qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp ${options.cpus} -m ${options.memoryMebibytes}M ` +
     "-nodefaults -no-reboot -display none -serial stdio -monitor none";
+  // What the guest flushes is on the disk; the rest of its memory goes with it.
+  const drive =
+    options.disk === undefined ? [] : ["-drive", `file=${options.disk},if=virtio,format=raw,cache=writeback`];
   const machine = Bun.spawn(
-    [...command.split(" "), "-kernel", options.kernelImage, "-initrd", options.initramfs, "-append", append],
+    [...command.split(" "), ...drive, "-kernel", options.kernelImage, "-initrd", options.initramfs, "-append", append],
     { stdin: "ignore", stdout: "pipe", stderr: "inherit" },
   );
   let isLate = false;
@@ -38,6 +45,7 @@ export async function runMachine(options: MachineOptions): Promise<number | unde
     isLate = true;
     machine.kill("SIGKILL");
   }, options.limitMs);
+  options.cut?.addEventListener("abort", () => machine.kill("SIGKILL"));
   try {
     const status = await readConsole(machine.stdout, { token, onLine: options.onLine });
     await machine.exited;
