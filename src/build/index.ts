@@ -39,6 +39,7 @@ export {
 } from "./provenance-predicate.ts";
 export { checkBuild, type CheckAnswer, type CheckRequest } from "./check-build.ts";
 export { copyOptions, type CopyOptions } from "./copy-options.ts";
+export { buildWarnings } from "./lint-build.ts";
 export { lintBases, lintDockerfile, type LintOptions } from "./lint-dockerfile.ts";
 export { describeCheck, lintReport, lintStatus, type LintReport, type LintResults } from "./lint-report.ts";
 export type { LintResult, LintWarning } from "./lint-reporter.ts";

@@ -42,11 +42,11 @@ export function lintDockerfile(dockerfile: Dockerfile, options: LintOptions = {}
     error = thrown;
   }
   const warnings = reporter.warnings.toSorted((left, right) => left.firstLine - right.firstLine);
-  if (!error && reporter.config.error && warnings.length > 0) {
-    const rules = [...new Set(warnings.map((warning) => warning.rule))].join(", ");
-    error = new EngineError("invalidArgument", `lint violation found for rules: ${rules}`);
-  }
-  return { warnings, ...(error ? { error } : {}) };
+  if (error) return { warnings, error };
+  if (!reporter.config.error || warnings.length === 0) return { warnings };
+  const rules = [...new Set(warnings.map((warning) => warning.rule))].join(", ");
+  const violation = new EngineError("invalidArgument", `lint violation found for rules: ${rules}`);
+  return { warnings, error: violation, violation };
 }
 
 /** The images that FROM lines name, whose configs `lintDockerfile` wants. Those that cannot be told are left out. */

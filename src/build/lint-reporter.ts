@@ -21,6 +21,8 @@ export interface LintResult {
   readonly warnings: readonly LintWarning[];
   /** What ends a build: a variable that must be set, say; or, with `error=true`, that there are warnings. */
   readonly error?: EngineError;
+  /** The error, where it is none of the Dockerfile but that there are warnings. */
+  readonly violation?: EngineError;
 }
 
 /** Where something is: an instruction, or what has its lines. */

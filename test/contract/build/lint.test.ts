@@ -2,14 +2,17 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
+  buildWarnings,
   describeCheck,
   lintBases,
   lintDockerfile,
   lintReport,
   lintStatus,
   parseDockerfile,
+  type Dockerfile,
+  type LintOptions,
+  type LintResult,
 } from "../../../src/build/index.ts";
-import type { LintOptions, LintResult } from "../../../src/build/index.ts";
 import { parseIgnoreFile, type ImageConfig, type ImageRunConfig } from "../../../src/spec/index.ts";
 import { expectGolden } from "../../support/golden.ts";
 
@@ -140,5 +143,35 @@ sub/Dockerfile:6
     );
     expect(lintBases(file, {})).toEqual(["a:1", "b"]);
     expect(lintBases(file, { arguments: { v: "2", none: "c" } })).toEqual(["a:2", "b"]);
+  });
+});
+
+describe("a build", () => {
+  const images = new Map();
+  const parse = (text: string): Dockerfile => parseDockerfile(text, { fileName: "Dockerfile" });
+
+  test("tells of the stages that it needs only, and of what .dockerignore leaves out", () => {
+    const dockerfile = parse(
+      "FROM scratch\nLABEL a=$nope\nFROM scratch AS two\nCOPY secret /\nFROM scratch AS three\n",
+    );
+    const warnings = (target?: string): string[] =>
+      buildWarnings(dockerfile, {
+        frontend: { arguments: {}, target },
+        images,
+        exclude: ["/secret"],
+        vertex: "sha256:ab",
+      }).map(({ short }) => short);
+    expect(warnings()).toEqual([]);
+    expect(warnings("0")).toEqual(["UndefinedVar: Usage of undefined variable '$nope' (line 2)"]);
+    expect(warnings("two")).toEqual([
+      'CopyIgnoredFile: Attempting to Copy file "secret" that is excluded by .dockerignore (line 4)',
+    ]);
+  });
+
+  test("fails where the Dockerfile says that findings fail it", () => {
+    const dockerfile = parse("# check=error=true\nFROM scratch AS Base\n");
+    expect(() =>
+      buildWarnings(dockerfile, { frontend: { arguments: {}, target: "" }, images, exclude: [], vertex: "" }),
+    ).toThrow("lint violation found for rules: StageNameCasing");
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { EngineError } from "../../../src/common/index.ts";
 import { parseDockerfile, targetStage } from "../../../src/build/index.ts";
@@ -74,4 +74,18 @@ describe("a target", () => {
 test("there are as many examples as the language has rules", () => {
   const folders = ["good", "bad", "lint"].flatMap((kind) => readdirSync(join(fixtures, kind)));
   expect(folders.length).toBeGreaterThanOrEqual(200);
+});
+
+test("the page about the language names examples that are there, and each check's", () => {
+  const page = readFileSync(join(import.meta.dir, "../../../docs/dockerfile.md"), "utf8");
+  const named = [...page.matchAll(/`((?:good|bad|lint)\/[\w-]+)`/g)].map(([, name = ""]) => name);
+  expect(named.filter((name) => !existsSync(join(fixtures, name, "Dockerfile")))).toEqual([]);
+  const rows = page
+    .split("\n")
+    .flatMap((line) => /^\| ([A-Z]\w+)[^|]*\| `(lint\/[\w-]+)` \|$/.exec(line)?.slice(1, 3) ?? []);
+  for (const [index, rule] of rows.entries()) {
+    if (index % 2 === 0)
+      expect(readFileSync(join(fixtures, rows[index + 1] ?? "", "result.txt"), "utf8")).toContain(rule);
+  }
+  expect(rows.length / 2).toBe(22);
 });
