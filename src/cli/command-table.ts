@@ -223,6 +223,10 @@ export const groups: Readonly<Record<string, CommandGroup>> = {
   system: {
     summary: "Manage Vitrine",
     commands: {
+      check: entry(
+        "Verify images, layers, blobs and records, and say what is wrong with them",
+        () => import("./commands/system-check.ts"),
+      ),
       df: entry("Show disk usage", () => import("./commands/system-df.ts")),
       events,
       info,

@@ -279,7 +279,30 @@ export interface NetworkQueries {
   inspect(idOrName: string): Promise<NetworkResource>;
 }
 
+/** What a check of the store found. `Layers`: verified by packing their files, and by comparing them with the archive they came in. */
+export interface CheckReport {
+  readonly Blobs: number;
+  readonly Layers: { readonly Packed: number; readonly Compared: number };
+  readonly Images: number;
+  readonly Containers: number;
+  readonly Volumes: number;
+  readonly Findings: readonly {
+    readonly Kind: string;
+    /** Digest, chainID, name or path. */
+    readonly Subject: string;
+    readonly Problem: string;
+    /** What a repair does, or a person must do, as a sentence's predicate. */
+    readonly Remedy: string;
+    readonly CanMend: boolean;
+    readonly Mended: boolean;
+    /** Why a repair did not succeed. */
+    readonly Failure?: string;
+  }[];
+}
+
 export interface SystemService {
+  /** Verifies blobs, layers, images, records and folders; with `repair` mends what can be mended by itself. */
+  check(options: { repair: boolean }): Promise<CheckReport>;
   /** The body of `GET /info`, whole. */
   info(): Promise<Record<string, unknown>>;
   /** The body of `GET /version`, but for the API versions, which the edge adds. */

@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { vitrineVersion } from "../common/index.ts";
 import type { EventMessage } from "../spec/index.ts";
 import { mountPoints, statusOf, summaryView } from "./container-views.ts";
-import type { Filters, SystemService } from "./contract.ts";
+import type { CheckReport, Filters, SystemService } from "./contract.ts";
 import type { Core } from "./core.ts";
 import { imageUsers } from "./image-users.ts";
 import { shownImageName } from "./shown-image-name.ts";
+import { checkStore } from "./store-check.ts";
 
 const machineNames: Readonly<Record<string, string>> = { x64: "x86_64", arm64: "aarch64" };
 const goArchitectures: Readonly<Record<string, string>> = { x64: "amd64", arm64: "arm64" };
@@ -15,6 +16,10 @@ const goArchitectures: Readonly<Record<string, string>> = { x64: "amd64", arm64:
 /** `info`, `version`, `system df` and `events`. */
 export class EngineSystem implements SystemService {
   constructor(private readonly core: Core) {}
+
+  check(options: { repair: boolean }): Promise<CheckReport> {
+    return checkStore(this.core, options);
+  }
 
   async info(): Promise<Record<string, unknown>> {
     return {

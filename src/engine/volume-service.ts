@@ -45,6 +45,14 @@ export class LocalVolumes implements VolumeService {
     return join(this.#paths.volumes, name, "_data");
   }
 
+  /** Names of all volumes. */
+  names(): string[] {
+    return this.#database
+      .query<{ name: string }, []>("SELECT name FROM volumes ORDER BY name")
+      .all()
+      .map(({ name }) => name);
+  }
+
   find(name: string): Volume | undefined {
     const row = this.#database.query<VolumeRow, [string]>("SELECT * FROM volumes WHERE name = ?").get(name);
     return row ? this.#toVolume(row) : undefined;

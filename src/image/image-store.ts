@@ -11,10 +11,12 @@ import {
 } from "../spec/index.ts";
 import type { Attestation } from "./attestation-table.ts";
 import { attestImage, attestedPredicate } from "./attest-image.ts";
+import { checkImages, type ImageCheckCounts } from "./check-images.ts";
 import { collectImages } from "./collect-images.ts";
 import { createImage } from "./create-image.ts";
 import { EmbeddedImages } from "./embedded-images.ts";
 import { makeFromHost } from "./from-host.ts";
+import type { Finding } from "./finding.ts";
 import { imageHistory } from "./image-history.ts";
 import { getImageFor, indexMeant, membersMeant } from "./image-platform.ts";
 import { inspectImage } from "./image-inspect.ts";
@@ -220,6 +222,16 @@ export class ImageStore {
     options: { usedBy: ImageUsers; among?: (id: string) => boolean },
   ): Promise<{ deleted: DeletedItem[]; spaceReclaimed: number }> {
     return pruneImages(this.#services, filters, options);
+  }
+
+  /** Verifies blobs, layers, images and records, and counts them. */
+  check(counts: ImageCheckCounts): AsyncGenerator<Finding> {
+    return checkImages(this.#services, counts);
+  }
+
+  /** Whether work goes on that may be about to name layers. */
+  get isBusy(): boolean {
+    return this.#services.holds.any;
   }
 
   /** Makes `vitrine/base:latest` or `vitrine/bun:latest` when missing; false when the name is neither. */

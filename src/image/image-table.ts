@@ -297,6 +297,35 @@ export class ImageTable {
     );
   }
 
+  /** Whether something that is here stands on the blob, and not only a registry's name for it. */
+  needsBlob(digest: string): boolean {
+    return (
+      this.#column(
+        `SELECT digest AS value FROM layer_blobs WHERE digest = ? UNION SELECT digest FROM image_manifests WHERE digest = ?
+          UNION SELECT digest FROM image_indexes WHERE digest = ?`,
+        digest,
+        digest,
+        digest,
+      ).length > 0
+    );
+  }
+
+  /** Forgets that a blob carries a layer, or is a manifest or an index: it is damaged. The images stay. */
+  forgetBlob(digest: string): void {
+    this.#durably(() => {
+      this.#db.run("DELETE FROM layer_blobs WHERE digest = ?", [digest]);
+      this.#db.run("DELETE FROM image_manifests WHERE digest = ?", [digest]);
+      this.#db.run("UPDATE image_layers SET blob_digest = NULL WHERE blob_digest = ?", [digest]);
+      this.#db.run("DELETE FROM blob_sources WHERE digest = ?", [digest]);
+      this.indexes.forget(digest);
+    });
+  }
+
+  /** Of an image's layers, lowest first, also where the layers themselves are gone. */
+  layerChainIds(id: string): string[] {
+    return this.#column("SELECT chain_id AS value FROM image_layers WHERE image_id = ? ORDER BY position", id);
+  }
+
   /** chainIDs that images need. */
   chainIds(): Set<string> {
     return new Set(this.#column("SELECT DISTINCT chain_id AS value FROM image_layers"));

@@ -13,3 +13,5 @@ export type { LayerHold } from "./layer-holds.ts";
 export { orderRunConfig } from "./run-config-order.ts";
 export { repositoryClient, type PullOptions } from "./pull-image.ts";
 export type { PushOptions } from "./push-image.ts";
+export type { ImageCheckCounts } from "./check-images.ts";
+export type { Finding } from "./finding.ts";

@@ -20,6 +20,8 @@ export function systemRoutes(engine: Engine): Routes {
     "GET /version": async () =>
       json({ ...(await engine.system.version()), ApiVersion: apiVersion, MinAPIVersion: minimumApiVersion }),
     "GET /system/df": async () => json(await engine.system.diskUsage()),
+    "POST /vitrine/system/check": async (request) =>
+      json(await engine.system.check({ repair: request.flag("repair") })),
     "GET /events": async (request) => {
       const since = request.time("since");
       const until = request.time("until");
