@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { serveRegistry, type RegistryStorage } from "../../src/registry/index.ts";
 import { sha256, smallImage } from "../support/oci-layout.ts";
-import { mustBe, pushImage } from "../support/registry-calls.ts";
+import { mustBe, pushBlob, pushImage, putManifest } from "../support/registry-calls.ts";
 import { newScratch, type Scratch } from "../support/scratch.ts";
 
 /** What every place for a registry's blobs must do. `make` gets a folder of its own. */
@@ -88,6 +88,77 @@ export function describeStorage(name: string, make: (folder: string) => Registry
       await fetch(`${registry.url}/v2/a/manifests/${image.manifestDigest}`, { method: "DELETE" });
       await registry.collect();
       expect(await listed()).toEqual([]);
+    });
+
+    test("keeps what was taken while a collector that spares nothing races pushes of one image at once", async () => {
+      const options = { root: join(scratch.path, "root"), storage, limits: { graceMs: -1 }, collectEveryMs: 0 };
+      await using registry = await serveRegistry(options);
+      const image = smallImage(`${name} raced`);
+      const state = { isDone: false };
+      const collector = (async () => {
+        for (; !state.isDone; await Bun.sleep(0)) await registry.collect();
+      })();
+      const push = async (repository: string): Promise<void> => {
+        for (let turn = 0; turn < 5; turn++) {
+          for (const content of image.blobs.values()) await pushBlob(registry.url, repository, content);
+          const path = `${repository}/manifests/v1`;
+          if ((await putManifest(registry.url, path, { bytes: image.manifest })).status !== 201) continue;
+          for (const [key, content] of image.blobs) {
+            const answer = await mustBe(200, await fetch(`${registry.url}/v2/${repository}/blobs/${key}`));
+            expect(Buffer.from(await answer.arrayBuffer())).toEqual(Buffer.from(content));
+          }
+          await fetch(`${registry.url}/v2/${repository}/manifests/${image.manifestDigest}`, { method: "DELETE" });
+        }
+      };
+      await Promise.all(["a", "a", "b", "c"].map(push)).finally(() => (state.isDone = true));
+      await collector;
+      for (const repository of ["a", "b", "c"])
+        await fetch(`${registry.url}/v2/${repository}/manifests/${image.manifestDigest}`, { method: "DELETE" });
+      await registry.collect();
+      expect(await listed()).toEqual([]);
+    });
+
+    test("takes an upload up after a restart, and one that is abandoned half way expires and leaves nothing", async () => {
+      const root = join(scratch.path, "root");
+      let location = "";
+      let abandoned = "";
+      {
+        await using registry = await serveRegistry({ root, storage, collectEveryMs: 0 });
+        const begin = async (): Promise<string> => {
+          const begun = await fetch(`${registry.url}/v2/a/blobs/uploads/`, { method: "POST" });
+          const path = begun.headers.get("Location") ?? "";
+          await mustBe(202, await fetch(`${registry.url}${path}`, { method: "PATCH", body: bytes.slice(0, 20_000) }));
+          return path;
+        };
+        [location, abandoned] = [await begin(), await begin()];
+      }
+      const limits = { uploadExpiryMs: -1, graceMs: -1 };
+      await using registry = await serveRegistry({ root, storage, collectEveryMs: 0, limits });
+      const answer = await fetch(`${registry.url}${location}?digest=${digest}`, {
+        method: "PUT",
+        body: bytes.slice(20_000),
+      });
+      await mustBe(201, answer);
+      expect(Buffer.from(await read())).toEqual(Buffer.from(bytes));
+      expect((await registry.collect()).uploadsExpired).toBe(1);
+      expect((await fetch(`${registry.url}${abandoned}`)).status).toBe(404);
+      expect(readdirSync(join(root, "uploads"))).toEqual([]);
+      expect(await listed()).toEqual([]);
+    });
+
+    test("is filled by a cache, from whose upstream a blob comes once", async () => {
+      await using upstream = await serveRegistry({ root: join(scratch.path, "upstream") });
+      const image = smallImage(`${name} cached`);
+      await pushImage(upstream.url, "a", { image, tag: "v1" });
+      const options = { root: join(scratch.path, "cache"), storage, upstream: { url: upstream.url, ttlMs: 3_600_000 } };
+      await using cache = await serveRegistry({ ...options, collectEveryMs: 0 });
+      for (const [key, content] of image.blobs) {
+        const answer = await mustBe(200, await fetch(`${cache.url}/v2/a/blobs/${key}`));
+        expect(Buffer.from(await answer.arrayBuffer())).toEqual(Buffer.from(content));
+      }
+      expect(await listed()).toEqual([...image.blobs.keys()].sort());
+      await upstream.close();
+      for (const key of image.blobs.keys()) await mustBe(200, await fetch(`${cache.url}/v2/a/blobs/${key}`));
     });
   });
 }

@@ -3,9 +3,9 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FileAccess, serveRegistry, type RegistryServer } from "../../src/registry/index.ts";
+import { startHostDockerd } from "../support/host-dockerd.ts";
 import { smallImage, writeLayout } from "../support/oci-layout.ts";
-import { mountsBelow, newScratch, type Scratch } from "../support/scratch.ts";
-import { waitFor } from "../support/test-engine.ts";
+import { newScratch, type Scratch } from "../support/scratch.ts";
 
 let scratch: Scratch;
 let registry: RegistryServer;
@@ -85,11 +85,8 @@ test("podman: logs in, pulls, pushes under another name, and the image has the s
 
 test("docker: logs in, pulls, pushes with its layer mounted, and the config has the bytes that it had", async () => {
   const at = (name: string): string => join(scratch.path, name);
-  mkdirSync(at("certs.d"));
-  const socket = `unix://${at("d.sock")}`;
   const plain = await serveRegistry({ root: at("plain"), access: new FileAccess({ htpasswdPath: at("users") }) });
   undo.defer(() => plain.close());
-  // dockerd takes certificates from /etc/docker only, which is the machine's; registries on 127.0.0.0/8 it lets go without.
   const here = `127.0.0.1:${plain.port}`;
   await run(
     "skopeo",
@@ -100,24 +97,8 @@ test("docker: logs in, pulls, pushes with its layer mounted, and the config has 
     `oci:${at("layout")}:v1`,
     `docker://${here}/team/app:v1`,
   );
-  const own = ["--data-root", at("dd"), "--exec-root", at("de"), "--host", socket, "--pidfile", at("d.pid")];
-  const log = Bun.file(at("dockerd.log"));
-  const daemon = Bun.spawn(["dockerd", ...own, "--bridge", "none", "--iptables=false", "--storage-driver", "vfs"], {
-    stdio: ["ignore", log, log],
-  });
-  undo.defer(async () => {
-    daemon.kill();
-    await daemon.exited;
-    for (const mount of mountsBelow(scratch.path)) Bun.spawnSync(["umount", "-l", mount]);
-  });
-  const docker = (...words: string[]): Promise<string> =>
-    run("docker", "--config", at("docker-config"), "-H", socket, ...words);
-  await waitFor("dockerd to answer", () =>
-    docker("version").then(
-      () => true,
-      () => false,
-    ),
-  );
+  const dockerd = undo.use(await startHostDockerd());
+  const docker = (...words: string[]): Promise<string> => dockerd.docker(...words);
   await docker("login", "-u", "ann", "-p", "secret", here);
   await docker("pull", "-q", `${here}/team/app:v1`);
   const [config = ""] = image.blobs.keys();
