@@ -45,4 +45,5 @@ export { describeCheck, lintReport, lintStatus, type LintReport, type LintResult
 export type { LintResult, LintWarning } from "./lint-reporter.ts";
 export { findStage, targetStage } from "./stage-names.ts";
 export { parseModeChange, type ModeChange } from "./mode-change.ts";
+export { parseExposedPorts } from "./ports.ts";
 export { mountOrigins, mountTarget, runMounts, type RunMount } from "./run-mounts.ts";

@@ -19,6 +19,9 @@ describe("a glob", () => {
     ["a.c", "abc", false],
     ["user/*:v?", "user/app:v1", true],
     ["", "", true],
+    ["app-*.jar", "app-1.0.jar", true],
+    ["[a-c]-x", "b-x", true],
+    ["a**b", "ab", true],
   ])("%p against %p is %p, as in Go", (pattern, text, matches) => {
     expect(matchGlob(pattern, text)).toBe(matches);
   });
