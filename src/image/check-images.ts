@@ -76,7 +76,7 @@ async function* checkBlobs(
     };
   }
   for (const digest of table.contentDigests()) {
-    if (recorded.has(digest) || content.has(digest) || table.has(digest) || !/^sha256:/.test(digest)) continue;
+    if (recorded.has(digest) || content.has(digest) || table.has(digest) || !digest.startsWith("sha256:")) continue;
     // A digest by which a registry knows an image need not be here.
     if (!table.needsBlob(digest)) continue;
     yield {
