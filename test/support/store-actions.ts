@@ -1,5 +1,6 @@
 // What changes an engine's store, each as something that can be cut off, looked at, done again and undone.
 import { expect } from "bun:test";
+import { createCipheriv } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { mediaTypes, type ImageInspect } from "../../src/spec/index.ts";
@@ -25,30 +26,31 @@ export interface TravellingImage {
   readonly id: string;
   readonly archive: Uint8Array;
   /** What its files must be, by their path. */
-  readonly files: ReadonlyMap<string, string>;
+  readonly files: ReadonlyMap<string, Uint8Array>;
   readonly manifestDigest: string;
   publish(): void;
 }
 
+/** The same bytes each time, as if they were random. */
+function incompressible(sizeBytes: number): Buffer {
+  const key = Buffer.alloc(16, 7);
+  return createCipheriv("aes-128-ctr", key, key).update(Buffer.alloc(sizeBytes));
+}
+
 /** Its registry is the fixture, where it is called `app:v1`; `publish` puts it there. */
 export async function newTravellingImage(registry: RegistryFixture): Promise<TravellingImage> {
-  const files = new Map([
-    ["data/one", "one ".repeat(60_000)],
-    ["data/two", "two ".repeat(20_000)],
-    ["etc/three", "three"],
-  ]);
+  const text = (words: string): Buffer => Buffer.from(words);
+  const one = { name: "data/one", text: text("one ".repeat(60_000)) };
+  const two = { name: "data/two", text: text("two ".repeat(20_000)) };
+  const three = { name: "etc/three", text: text("three") };
+  // Large when compressed, too: such a layer is unpacked by another process.
+  const noise = { name: "data/noise", text: incompressible(2_500_000) };
   const layers = await Promise.all([
-    tarOf([
-      { name: "data/" },
-      { name: "data/one", text: files.get("data/one") ?? "" },
-      { name: "data/gone", text: "gone" },
-    ]),
-    tarOf([
-      { name: "data/.wh.gone" },
-      { name: "data/two", text: files.get("data/two") ?? "" },
-      { name: "etc/three", text: "three" },
-    ]),
+    tarOf([{ name: "data/" }, one, { name: "data/gone", text: "gone" }]),
+    tarOf([{ name: "data/.wh.gone" }, two, three]),
+    tarOf([noise]),
   ]);
+  const files = new Map([one, two, three, noise].map((file) => [file.name, file.text]));
   const config = configFor(layers);
   const reference = `${registry.host}/app:v1`;
   const blobs = layers.map((layer) => Buffer.from(Bun.gzipSync(new Uint8Array(layer))));
@@ -111,11 +113,11 @@ export async function expectWhole(engine: TestEngine, { reference, id, files }: 
   const image = (await answer.json()) as ImageInspect;
   expect([answer.status, image.Id]).toEqual([200, id]);
   const { UpperDir = "", LowerDir = "" } = image.GraphDriver.Data ?? {};
-  for (const [path, text] of files) {
+  for (const [path, bytes] of files) {
     const found = [UpperDir, ...LowerDir.split(":")]
       .map((directory) => join(directory, path))
       .find((file) => Bun.file(file).size > 0);
-    expect(found === undefined ? `${path} is missing` : readFileSync(found, "utf8") === text).toBe(true);
+    expect(found === undefined ? `${path} is missing` : readFileSync(found).equals(bytes)).toBe(true);
   }
 }
 
