@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync } from "node:fs";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 
 const bytesPerMegabyte = 1_000_000;
 
@@ -10,6 +10,16 @@ export function proportionalMegabytes(pid: number): number {
 /** A process's resident set size in MB. */
 export function residentMegabytes(pid: number): number {
   return kilobytesOf(`/proc/${pid}/status`, "VmRSS") / (bytesPerMegabyte / 1024);
+}
+
+/** The largest resident set size that a process has had since `resetPeak`, or since its start, in MB. */
+export function peakMegabytes(pid: number): number {
+  return kilobytesOf(`/proc/${pid}/status`, "VmHWM") / (bytesPerMegabyte / 1024);
+}
+
+/** Begins a new count for `peakMegabytes` (proc_pid_clear_refs(5), value 5). */
+export function resetPeak(pid: number): void {
+  writeFileSync(`/proc/${pid}/clear_refs`, "5");
 }
 
 function kilobytesOf(file: string, key: string): number {

@@ -2,6 +2,16 @@
 import { cpus, release } from "node:os";
 import { apiRun } from "../bench/cases/api-run.ts";
 import { build } from "../bench/cases/build.ts";
+import { buildMemory } from "../bench/cases/build-memory.ts";
+import {
+  buildAdds,
+  buildCached,
+  buildComputing,
+  buildRuns,
+  buildSleeping,
+  buildUnchanged,
+  buildUnchangedClassic,
+} from "../bench/cases/build-speed.ts";
 import { burst } from "../bench/cases/burst.ts";
 import { cliStart } from "../bench/cases/cli-start.ts";
 import { dockerRun } from "../bench/cases/docker-run.ts";
@@ -21,6 +31,14 @@ const benchmarks: Readonly<Record<string, (stage: Stage) => Promise<Figure>>> = 
   "monitor-memory": monitorMemory,
   burst,
   build,
+  "build-runs": buildRuns,
+  "build-cached": buildCached,
+  "build-adds": buildAdds,
+  "build-unchanged": buildUnchanged,
+  "build-unchanged-classic": buildUnchangedClassic,
+  "build-sleeping": buildSleeping,
+  "build-computing": buildComputing,
+  "build-memory": buildMemory,
   "first-write": firstWrite,
   "registry-download": registryDownload,
   "registry-manifests": registryManifests,

@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { pushBlob } from "../../test/support/registry-calls.ts";
 import { interleaved, median, type Figure } from "../figures.ts";
+import { peakMegabytes } from "../memory.ts";
 import { loadRegistry } from "../registry-load.ts";
 import { startRegistries, type RegistryPeers } from "../registry-peers.ts";
 
@@ -82,10 +82,4 @@ export async function registryMemory(): Promise<Figure> {
     series,
     remarks: remarks(registries),
   };
-}
-
-/** The largest resident set size that a process has had, in MB (proc_pid_status(5)). */
-function peakMegabytes(pid: number): number {
-  const peak = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return (Number(peak) * 1024) / 1e6;
 }
