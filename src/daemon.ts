@@ -5,7 +5,7 @@ import { createServer } from "./api/index.ts";
 import { EngineError, Paths, defaultRoot, defaultRunRoot, toEngineError } from "./common/index.ts";
 import { createEngine, type EngineOptions } from "./engine/index.ts";
 import { lockFile } from "./kernel/index.ts";
-import { checkInsecureRegistry, defaultRegistrySettings } from "./registry/index.ts";
+import { checkInsecureRegistry, checkRegistryMirror, defaultRegistrySettings } from "./registry/index.ts";
 import { parseStorageDriver } from "./snapshot/index.ts";
 
 const help = `Usage:  vitrine daemon [OPTIONS]
@@ -23,6 +23,8 @@ Options:
                           overlay2, btrfs, fuse-overlayfs or vfs (default: what the root has layers of, else the first that its file system can hold)
       --insecure-registry string
                           A registry (host[:port] or a.b.c.d/bits) that may speak plain HTTP; repeatable; loopback ones may
+      --registry-mirror string
+                          A registry (http[s]://host[:port]) to ask before Docker Hub, without credentials; repeatable
       --label string      A label that "info" shows; repeatable
       --helper string     The helper program (default: the one beside this program)
       --no-pivot          Enter containers by moving the mount and chroot, where the root is an initramfs
@@ -39,6 +41,7 @@ const optionTypes = {
   bip: { type: "string" },
   "storage-driver": { type: "string" },
   "insecure-registry": { type: "string", multiple: true, default: [] as string[] },
+  "registry-mirror": { type: "string", multiple: true, default: [] as string[] },
   label: { type: "string", multiple: true, default: [] as string[] },
   helper: { type: "string" },
   "no-pivot": { type: "boolean", default: false },
@@ -104,7 +107,11 @@ function toDaemonOptions(
     bridgeName: bridge,
     ...(values.bip === undefined ? {} : { subnet: values.bip }),
     ...(values["storage-driver"] === undefined ? {} : { storageDriver: parseStorageDriver(values["storage-driver"]) }),
-    registries: { ...defaultRegistrySettings, insecureRegistries: values["insecure-registry"] ?? [] },
+    registries: {
+      ...defaultRegistrySettings,
+      insecureRegistries: values["insecure-registry"] ?? [],
+      registryMirrors: (values["registry-mirror"] ?? []).map(checkRegistryMirror),
+    },
     labels: values.label ?? [],
     debug: values.debug ?? false,
     noPivot: values["no-pivot"] ?? false,

@@ -37,6 +37,9 @@ export function toEngineError(thrown: unknown): EngineError {
   if (thrown instanceof EngineError) return thrown;
   // Undoing failed as well (`using`): what people must be told is why there was something to undo.
   if (thrown instanceof SuppressedError) return toEngineError(thrown.suppressed);
-  if (thrown instanceof Error) return new EngineError("internal", thrown.message, { cause: thrown });
+  if (thrown instanceof Error) {
+    const isFull = ["ENOSPC", "EDQUOT", "SQLITE_FULL"].includes(String((thrown as { code?: unknown }).code));
+    return new EngineError(isFull ? "resourceExhausted" : "internal", thrown.message, { cause: thrown });
+  }
   return new EngineError("internal", String(thrown));
 }

@@ -1,5 +1,5 @@
 import { LayerArchive } from "../archive/index.ts";
-import { EngineError } from "../common/index.ts";
+import { EngineError, toEngineError } from "../common/index.ts";
 import type { Layer } from "../snapshot/index.ts";
 import type { Descriptor } from "../spec/index.ts";
 import { layerName, type Pull } from "./pull-image.ts";
@@ -55,7 +55,7 @@ export async function fetchLayers(pull: Pull, image: LayersOfImage): Promise<(De
   }
   await Promise.allSettled(work);
   pull.signal.throwIfAborted();
-  if (giveUp.signal.aborted) throw giveUp.signal.reason;
+  if (giveUp.signal.aborted) throw toEngineError(giveUp.signal.reason);
   // Kept also where the layer could be packed again: a push sends the manifest as it came, and so the blobs that it names.
   return image.layers.map((layer, index) => (needed[index] ? layer : undefined));
 }

@@ -5,7 +5,7 @@ import { readLargeBlob, SpareConnections } from "./client-blob.ts";
 import { boundedBytes } from "./client-errors.ts";
 import { acceptedManifests, maxManifestBytes, parseManifest, type ParsedManifest } from "./client-manifest.ts";
 import type { Credentials, RegistrySettings } from "./client-settings.ts";
-import { backOffMs, pause, RegistryTransport } from "./client-transport.ts";
+import { backOffMs, dockerHubDomain, pause, RegistryTransport, type RegistryRequest } from "./client-transport.ts";
 
 const maxUploadAttempts = 5;
 const maxTagPages = 1000;
@@ -32,6 +32,7 @@ export interface RepositoryOptions {
  */
 export class RepositoryClient {
   readonly #transport: RegistryTransport;
+  readonly #mirrors: readonly RegistryTransport[];
   readonly #options: RepositoryOptions;
   readonly #scopes: readonly string[];
   readonly #connections = new SpareConnections();
@@ -39,12 +40,18 @@ export class RepositoryClient {
   constructor(options: RepositoryOptions) {
     this.#options = options;
     this.#transport = new RegistryTransport(options);
+    const { domain, settings, actions } = options;
+    const mirrors = domain === dockerHubDomain && actions === "pull" ? (settings.registryMirrors ?? []) : [];
+    this.#mirrors = mirrors.map((mirror) => {
+      const base = new URL(mirror);
+      return new RegistryTransport({ domain: base.host, settings, base });
+    });
     this.#scopes = [`repository:${options.path}:${options.actions}`];
   }
 
   /** By tag or digest. A manifest by digest is what the digest says, or refused. */
   async manifest(reference: string): Promise<ParsedManifest> {
-    const response = await this.#transport.send({
+    const response = await this.#read({
       method: "GET",
       target: this.#path(`manifests/${reference}`),
       scopes: this.#scopes,
@@ -76,7 +83,7 @@ export class RepositoryClient {
       fromBytes,
       connections: this.#connections,
       open: (range, ended) =>
-        this.#transport.send({
+        this.#read({
           method: "GET",
           target: this.#path(`blobs/${descriptor.digest}`),
           scopes: this.#scopes,
@@ -84,6 +91,18 @@ export class RepositoryClient {
           signal: ended,
         }),
     });
+  }
+
+  /** A mirror that does not have it, or does not answer, is passed over. */
+  async #read(request: RegistryRequest): Promise<Response> {
+    for (const mirror of this.#mirrors) {
+      try {
+        return await mirror.send({ ...request, attempts: 1 });
+      } catch {
+        request.signal?.throwIfAborted();
+      }
+    }
+    return this.#transport.send(request);
   }
 
   /** All tags, over as many pages as there are. */

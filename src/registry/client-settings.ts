@@ -9,6 +9,8 @@ export interface RegistrySettings {
   readonly insecureRegistries: readonly string[];
   /** Has a folder `host:port/` with `*.crt` (authorities), `x.cert` and `x.key` (this client) for each registry that needs them. */
   readonly certificatesDirectory: string;
+  /** Base URLs that are asked in this order before docker.io, and without credentials. */
+  readonly registryMirrors?: readonly string[];
 }
 
 /** Docker's place, so that what was set up for it holds here. */
@@ -43,6 +45,22 @@ export function checkInsecureRegistry(entry: string): void {
     "invalidArgument",
     `insecure registry "${entry}" is neither host[:port] nor an IPv4 range a.b.c.d/bits`,
   );
+}
+
+/** As Docker's rule: scheme, host and port, and nothing else. Answers it with a slash at the end. Throws invalidArgument. */
+export function checkRegistryMirror(mirror: string): string {
+  const url = URL.parse(mirror);
+  const why = !url
+    ? "it is no URL"
+    : !/^https?:$/.test(url.protocol)
+      ? `"${url.protocol}" is neither http: nor https:`
+      : url.username || url.password
+        ? "a user or password is in it"
+        : url.pathname !== "/" || url.search || url.hash
+          ? "path, query or fragment is in it"
+          : undefined;
+  if (why !== undefined) throw new EngineError("invalidArgument", `invalid mirror "${mirror}": ${why}`);
+  return `${url?.origin}/`;
 }
 
 /** Whether `domain` (`host[:port]`) may be spoken to in the clear. */

@@ -12,7 +12,7 @@ export const idleTimeoutMs = 60_000;
 const probeTimeoutMs = 5000;
 const passingStatuses = [408, 429, 500, 502, 503, 504];
 const redirectStatuses = [301, 302, 303, 307, 308];
-const dockerHubDomain = "docker.io";
+export const dockerHubDomain = "docker.io";
 const dockerHubHost = "registry-1.docker.io";
 
 export interface RegistryRequest {
@@ -43,9 +43,12 @@ export class RegistryTransport {
     settings: RegistrySettings;
     credentials?: Credentials | undefined;
     isLogin?: boolean;
+    /** Where it is, when that is known. */
+    base?: URL;
   }) {
     this.#domain = options.domain === dockerHubDomain ? dockerHubHost : options.domain;
     this.#settings = options.settings;
+    if (options.base) this.#base = Promise.resolve(options.base);
     const { credentials = {}, isLogin = false } = options;
     this.#auth = new RegistryAuth(credentials, { isLogin, fetch: (url, init) => this.#fetch(url, init) });
   }

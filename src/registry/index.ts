@@ -11,6 +11,7 @@ export { checkCredentials, RepositoryClient } from "./client-repository.ts";
 export { searchRegistry, type SearchResult } from "./client-search.ts";
 export {
   checkInsecureRegistry,
+  checkRegistryMirror,
   defaultRegistrySettings,
   type Credentials,
   type RegistrySettings,

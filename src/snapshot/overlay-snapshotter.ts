@@ -1,7 +1,7 @@
 import { existsSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { hashingStream, packLayer, packLayerNodes, treeSize, unpackLayer } from "../archive/index.ts";
-import { EngineError, newId } from "../common/index.ts";
+import { EngineError, newId, toEngineError } from "../common/index.ts";
 import { closeFd, openDirectory } from "../kernel/index.ts";
 import type { GraphDriver, Mount } from "../spec/index.ts";
 import { requireChainId, requireDiffId } from "./arrivals.ts";
@@ -221,6 +221,8 @@ export class OverlaySnapshotter extends RecordedSnapshotter implements Snapshott
       return await this.record({ parent: known, diffId: applied.diffId, id, sizeBytes });
     } catch (error) {
       this.layout.discard(id, this.trash);
+      // Whoever cleans up after it needs some of the space.
+      if (toEngineError(error).code === "resourceExhausted") await this.trash.settled();
       throw error;
     }
   }

@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { isWhiteout, packLayerNodes, unpackLayer } from "../archive/index.ts";
-import { EngineError, newId } from "../common/index.ts";
+import { EngineError, newId, toEngineError } from "../common/index.ts";
 import { closeFd, compareNames, lstat, openDirectory, setTimesAt } from "../kernel/index.ts";
 import type { GraphDriver, Mount } from "../spec/index.ts";
 import { requireChainId, requireDiffId } from "./arrivals.ts";
@@ -193,6 +193,8 @@ export class TreeSnapshotter extends RecordedSnapshotter implements Snapshotter 
       });
     } catch (error) {
       this.layout.discard(id, this.trash);
+      // Whoever cleans up after it needs some of the space.
+      if (toEngineError(error).code === "resourceExhausted") await this.trash.settled();
       throw error;
     }
   }

@@ -14,6 +14,8 @@ export interface Faults {
   redirectTo: string | undefined;
   /** Whether Range is honoured. */
   ranges: boolean;
+  /** Blob answers stop after so many bytes, and stay open. */
+  stallAt: number | undefined;
   /** Blob answers wait for this. */
   gate: Promise<void> | undefined;
 }
@@ -48,6 +50,7 @@ export class RegistryFixture implements AsyncDisposable {
     spoilt: new Map(),
     redirectTo: undefined,
     ranges: true,
+    stallAt: undefined,
     gate: undefined,
   };
   /** Requests whose client went before it had its answer. */
@@ -93,6 +96,11 @@ export class RegistryFixture implements AsyncDisposable {
     this.blobs.set(digest, bytes);
     this.#holdersOf(digest).add(repository);
     return digest;
+  }
+
+  /** Cuts what is under way. */
+  dropConnections(): void {
+    this.#server.closeAllConnections();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -209,10 +217,14 @@ export class RegistryFixture implements AsyncDisposable {
       return void response.writeHead(307, { Location: `${this.faults.redirectTo}${request.url}` }).end();
     }
     await this.faults.gate;
-    const from = this.faults.ranges ? Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0) : 0;
-    const rest = bytes.subarray(from);
-    const range = from > 0 ? { "Content-Range": `bytes ${from}-${bytes.length - 1}/${bytes.length}` } : {};
-    response.writeHead(from > 0 ? 206 : 200, { "Content-Length": rest.length, ...range });
+    const [, first, last] = (this.faults.ranges && /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "")) || [];
+    const from = Number(first ?? 0);
+    const rest = bytes.subarray(from, last ? Number(last) + 1 : undefined);
+    const isPart = rest.length < bytes.length;
+    const range = isPart ? { "Content-Range": `bytes ${from}-${from + rest.length - 1}/${bytes.length}` } : {};
+    response.writeHead(isPart ? 206 : 200, { "Content-Length": rest.length, ...range });
+    const { stallAt = Infinity } = this.faults;
+    if (rest.length > stallAt) return void response.write(rest.subarray(0, stallAt));
     const cut = rest.length > (this.faults.cuts[0] ?? Infinity) ? this.faults.cuts.shift() : undefined;
     if (cut === undefined) return void response.end(rest);
     response.write(rest.subarray(0, cut), () => request.socket.destroy());
