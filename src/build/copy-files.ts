@@ -30,8 +30,11 @@ import {
   symlinkAt,
   trySetXattr,
   tryOpenInRoot,
+  tryUnlinkAt,
   type FileStat,
 } from "../kernel/index.ts";
+import type { IgnoreRules } from "../spec/index.ts";
+import type { ModeChange } from "./mode-change.ts";
 import { readDescriptor } from "./source-tree.ts";
 
 const writeAsync = promisify(write);
@@ -45,7 +48,9 @@ export interface CopyOptions {
   /** Undefined keeps the owner of each file. */
   readonly owner: Owner | undefined;
   /** Undefined keeps the mode of each file. */
-  readonly mode: number | undefined;
+  readonly mode: ModeChange | undefined;
+  /** Leaves out what it says, by path below the directory that is copied. */
+  readonly exclude?: IgnoreRules | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -53,6 +58,8 @@ export interface CopyOptions {
 interface Place {
   readonly fd: number;
   readonly path: string;
+  /** The same from the directory that is copied. */
+  readonly below: string;
 }
 
 /** Copies into one root. Hard links among the files it copies stay hard links. */
@@ -68,7 +75,7 @@ export class FileCopier {
   async copyDirectory(sourceFd: number, destination: string): Promise<void> {
     const fd = makeDirectories(this.rootFd, destination, this.options.owner);
     try {
-      await this.#copyContents(sourceFd, { fd, path: destination });
+      await this.#copyContents(sourceFd, { fd, path: destination, below: "" });
     } finally {
       closeFd(fd);
     }
@@ -90,18 +97,23 @@ export class FileCopier {
       try {
         await writeAll(file, Buffer.from(text));
         chownFd(file, this.options.owner ?? { uid: 0, gid: 0 });
-        chmodFd(file, this.options.mode ?? 0o644);
+        chmodFd(file, this.options.mode?.apply(0o644, { isDirectory: false }) ?? 0o644);
       } finally {
         closeFd(file);
       }
     });
   }
 
+  #modeOf(stat: FileStat): number {
+    const { mode } = this.options;
+    return mode ? mode.apply(stat.mode & 0o7777, { isDirectory: stat.type === "directory" }) : stat.mode;
+  }
+
   async #into(destination: string, action: (place: Place, name: string) => Promise<void>): Promise<void> {
     const path = posix.dirname(destination);
     const fd = makeDirectories(this.rootFd, path, this.options.owner);
     try {
-      await action({ fd, path }, posix.basename(destination));
+      await action({ fd, path, below: "" }, posix.basename(destination));
     } finally {
       closeFd(fd);
     }
@@ -110,7 +122,13 @@ export class FileCopier {
   async #copyContents(sourceFd: number, place: Place): Promise<void> {
     for (const name of readDirectory(sourceFd).toSorted(compareNames)) {
       this.options.signal?.throwIfAborted();
+      const { exclude } = this.options;
+      const below = posix.join(place.below, name);
+      const excluded = exclude?.ignores(below) === true;
+      if (excluded && !(exclude?.hasExceptions && statAt(sourceFd, name)?.type === "directory")) continue;
       await this.#copyEntry(sourceFd, name, place);
+      // Kept only for what an exception takes back in.
+      if (excluded) tryUnlinkAt(place.fd, name, { directory: true });
     }
   }
 
@@ -153,9 +171,13 @@ export class FileCopier {
     try {
       const to = openAt(place.fd, name, { flags: openFlags.directory });
       try {
-        await this.#copyContents(from, { fd: to, path: posix.join(place.path, name) });
+        await this.#copyContents(from, {
+          fd: to,
+          path: posix.join(place.path, name),
+          below: posix.join(place.below, name),
+        });
         chownFd(to, this.options.owner ?? stat);
-        chmodFd(to, this.options.mode ?? stat.mode);
+        chmodFd(to, this.#modeOf(stat));
         setTimesFd(to, stat.mtimeNs);
       } finally {
         closeFd(to);
@@ -179,7 +201,7 @@ export class FileCopier {
       }
       // chown clears set-user-ID and capabilities, so both are given after it.
       chownFd(file, this.options.owner ?? stat);
-      chmodFd(file, this.options.mode ?? stat.mode);
+      chmodFd(file, this.#modeOf(stat));
       copyCapability(sourceFd, file);
       setTimesFd(file, stat.mtimeNs);
     } finally {
@@ -217,7 +239,7 @@ export class FileCopier {
     makeRoom(place.fd, name, { keepDirectory: false });
     mknodAt(place.fd, name, { type, mode: stat.mode, major: stat.rdevMajor, minor: stat.rdevMinor });
     this.#finishEntry(stat, { place, name });
-    chmodAt(place.fd, name, this.options.mode ?? stat.mode);
+    chmodAt(place.fd, name, this.#modeOf(stat));
   }
 
   #finishEntry(stat: FileStat, { place, name }: { place: Place; name: string }): void {

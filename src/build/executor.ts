@@ -1,5 +1,19 @@
 import type { ImageRecord } from "../image/index.ts";
 import type { ImageRunConfig } from "../spec/index.ts";
+import type { BuildLimits } from "./build-request.ts";
+import type { BuildSession } from "./session.ts";
+
+/** A mount of a step's container beside those that every container has. */
+export type StepMount =
+  | {
+      readonly type: "bind";
+      /** On this machine: a folder, or a file. */
+      readonly source: string;
+      readonly target: string;
+      readonly writable: boolean;
+      readonly isFile: boolean;
+    }
+  | { readonly type: "tmpfs"; readonly target: string; readonly writable: boolean; readonly sizeBytes?: number };
 
 /** One RUN. */
 export interface ExecutorStep {
@@ -12,19 +26,36 @@ export interface ExecutorStep {
   readonly command: string[];
   /** As HostConfig.NetworkMode has it. */
   readonly networkMode: string;
+  readonly mounts: readonly StepMount[];
+  /** `name:address`. */
+  readonly hosts: readonly string[];
+  readonly limits: BuildLimits;
+  /** As a privileged container. */
+  readonly privileged: boolean;
   readonly signal?: AbortSignal;
 }
 
 /**
  * What a build needs of the engine, which alone knows how to run a container. `run` settles once the command has ended and
- * everything it used but the snapshot is free again; it rejects when the command could not be started, and on abort. A promise that `onOutput` returns settles when
- * more may come: an executor that waits for it slows the command down to the speed of its reader.
+ * everything it used but the snapshot is free again; it rejects when the command could not be started, and on abort. A promise that
+ * `onOutput` returns settles when more may come: an executor that waits for it slows the command down to the speed of its reader.
  */
 export interface Executor {
   run(
     step: ExecutorStep,
     onOutput: (chunk: { stream: "stdout" | "stderr"; data: Uint8Array }) => void | Promise<void>,
   ): Promise<{ exitCode: number }>;
-  /** The image that FROM or --from names, fetched or made when it is missing. Throws notFound with Docker's words. */
-  resolveBase(reference: string): Promise<ImageRecord>;
+  /**
+   * The image that FROM or --from names, pulled or made when it is missing, or with `pull` in any case. Throws notFound with Docker's
+   * words.
+   */
+  resolveBase(reference: string, options: ResolveBaseOptions): Promise<ImageRecord>;
+}
+
+export interface ResolveBaseOptions {
+  readonly pull: boolean;
+  readonly session: Pick<BuildSession, "credentials">;
+  readonly signal: AbortSignal;
+  /** Lines for people while it is pulled. */
+  readonly onProgress: (text: string) => void;
 }

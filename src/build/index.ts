@@ -1,5 +1,6 @@
-export { build, type BuildServices, type ClassicBuildRequest } from "./build.ts";
-export { BuildCache } from "./build-cache.ts";
+export { checkBuild, type CheckAnswer, type CheckRequest } from "./check-build.ts";
+export { build, renderClassic, whyLines, type ClassicBuildRequest } from "./build.ts";
+export { Builder, type BuildServices } from "./builder.ts";
 export type {
   BuildLimits,
   BuildRequest,
@@ -10,20 +11,30 @@ export type {
   StageResult,
   StepReason,
 } from "./build-request.ts";
-export type { Executor, ExecutorStep } from "./executor.ts";
+export { copyOptions, type CopyOptions } from "./copy-options.ts";
+export { buildWarnings } from "./lint-build.ts";
+export { lintBases, lintDockerfile, type LintOptions } from "./lint-dockerfile.ts";
+export { describeCheck, lintReport, lintStatus, type LintReport, type LintResults } from "./lint-report.ts";
+export type { LintResult, LintWarning } from "./lint-reporter.ts";
+export { findStage, targetStage } from "./stage-names.ts";
+export type { Executor, ExecutorStep, ResolveBaseOptions, StepMount } from "./executor.ts";
+export { exportImage } from "./export-image.ts";
+export { cacheUsage, pruneCache, pruneFilters, type CacheUsage, type PruneOptions } from "./prune-cache.ts";
 export { defaultFrontendOptions, epochOf, frontendOptions } from "./frontend-options.ts";
 export type { ExecMount, FileAction, GraphNode, Operation, OperationId } from "./operation.ts";
+export { parseModeChange, type ModeChange } from "./mode-change.ts";
 export { parseDockerfile, type Dockerfile, type Stage } from "./parse-dockerfile.ts";
 export type {
   BuildEvent,
   BuildStatus,
-  PlannedStep,
-  StepDone,
   Vertex as BuildVertex,
   VertexLog,
   VertexStatus,
   VertexWarning,
 } from "./progress.ts";
+export { parseExposedPorts } from "./ports.ts";
+export { mountOrigins, mountTarget, runMounts, type RunMount } from "./run-mounts.ts";
+export type { StepEvent } from "./step-events.ts";
 export type { BuildSession, FilesOptions, LocalTree, SshSocket } from "./session.ts";
 export { expandWord, expandWords } from "./shell-words.ts";
 export { HttpSource, type HttpDownload, type HttpFile } from "./http-source.ts";
@@ -37,13 +48,3 @@ export {
   type ProvenanceBuild,
   type ProvenanceOptions,
 } from "./provenance-predicate.ts";
-export { checkBuild, type CheckAnswer, type CheckRequest } from "./check-build.ts";
-export { copyOptions, type CopyOptions } from "./copy-options.ts";
-export { buildWarnings } from "./lint-build.ts";
-export { lintBases, lintDockerfile, type LintOptions } from "./lint-dockerfile.ts";
-export { describeCheck, lintReport, lintStatus, type LintReport, type LintResults } from "./lint-report.ts";
-export type { LintResult, LintWarning } from "./lint-reporter.ts";
-export { findStage, targetStage } from "./stage-names.ts";
-export { parseModeChange, type ModeChange } from "./mode-change.ts";
-export { parseExposedPorts } from "./ports.ts";
-export { mountOrigins, mountTarget, runMounts, type RunMount } from "./run-mounts.ts";

@@ -9,12 +9,12 @@ import type { CommandLine, Instruction, ListInstruction } from "./instruction.ts
 import { parseExposedPorts } from "./ports.ts";
 import { shellOf } from "./run-config.ts";
 import { expandWords, type Variables } from "./shell-words.ts";
-import type { StageState } from "./stage-state.ts";
+import type { ConfigState } from "./config-state.ts";
 
 export interface MetadataChange {
   /** What the history says after `#(nop) `. */
   readonly comment: string;
-  readonly state: StageState;
+  readonly state: ConfigState;
   /** A line for people. */
   readonly note?: string;
 }
@@ -23,13 +23,13 @@ export type MetadataInstruction = Exclude<Instruction, { kind: "FROM" | "RUN" | 
 
 export function applyMetadata(
   instruction: MetadataInstruction,
-  state: StageState,
+  state: ConfigState,
   lexing: { variables: Variables; escape: string },
 ): MetadataChange {
   const change = (
     comment: string,
     config: Partial<ImageRunConfig>,
-    more: Partial<StageState> = {},
+    more: Partial<ConfigState> = {},
   ): MetadataChange => ({
     comment,
     state: { ...state, ...more, runConfig: { ...state.runConfig, ...config } },
@@ -86,12 +86,12 @@ export function applyMetadata(
   }
 }
 
-type Change = (comment: string, config: Partial<ImageRunConfig>, more?: Partial<StageState>) => MetadataChange;
+type Change = (comment: string, config: Partial<ImageRunConfig>, more?: Partial<ConfigState>) => MetadataChange;
 
 function applyArguments(
   instruction: Extract<Instruction, { kind: "ARG" }>,
   change: Change,
-  state: StageState,
+  state: ConfigState,
 ): MetadataChange {
   const texts = instruction.arguments.map(({ key, value }) => (value === undefined ? key : `${key}=${value}`));
   let { arguments: known } = state;

@@ -1,5 +1,6 @@
 // A build's graph: operations as data, each keyed by what it says and by the operations it takes from.
 import type { Position } from "./dockerfile-error.ts";
+import type { BindMount, CacheMount, SecretMount, SshMount, TmpfsMount } from "./run-mounts.ts";
 
 /** `sha256:…` over an operation and its inputs: one operation of a graph, and in BuildKit's words a vertex. */
 export type OperationId = string;
@@ -52,7 +53,7 @@ export interface GitOperation {
 /** A command. Its first input is the root; those of bind and cache mounts with `from` follow. */
 export interface ExecOperation {
   readonly kind: "exec";
-  readonly inputs: readonly OperationId[];
+  readonly inputs: readonly (OperationId | undefined)[];
   readonly command: readonly string[];
   /** `NAME=value`. */
   readonly environment: readonly string[];
@@ -67,51 +68,9 @@ export interface ExecOperation {
   readonly hosts: readonly string[];
 }
 
+/** A mount of RUN with its target absolute. `input` is an index into the operation's inputs; without one it is an empty folder. */
 export type ExecMount =
-  | {
-      readonly type: "bind";
-      readonly target: string;
-      /** Index into the operation's inputs; undefined is an empty folder. */
-      readonly input: number | undefined;
-      readonly source: string;
-      readonly writable: boolean;
-    }
-  | {
-      readonly type: "cache";
-      readonly target: string;
-      readonly id: string;
-      readonly sharing: "shared" | "private" | "locked";
-      readonly input: number | undefined;
-      readonly source: string;
-      readonly writable: boolean;
-      readonly mode: number;
-      readonly uid: number;
-      readonly gid: number;
-    }
-  | { readonly type: "tmpfs"; readonly target: string; readonly sizeBytes: number | undefined }
-  | SecretMount
-  | {
-      readonly type: "ssh";
-      readonly target: string;
-      readonly id: string;
-      readonly required: boolean;
-      readonly mode: number;
-      readonly uid: number;
-      readonly gid: number;
-    };
-
-export interface SecretMount {
-  readonly type: "secret";
-  /** Undefined: only in the environment. */
-  readonly target: string | undefined;
-  /** The variable that holds it too. */
-  readonly variable: string | undefined;
-  readonly id: string;
-  readonly required: boolean;
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-}
+  ((BindMount | CacheMount) & { readonly input: number | undefined }) | TmpfsMount | SecretMount | SshMount;
 
 /** Changes to the files of the first input, in order. Others are where files are copied from. */
 export interface FileOperation {
@@ -135,7 +94,7 @@ export interface CopyAction {
   readonly owner: string | undefined;
   /** Octal, or symbolic as in chmod(1). */
   readonly mode: string | undefined;
-  /** Undefined owner: files keep theirs (of stages and images), or are root's. */
+  /** Where no owner is given: files keep theirs (of stages and images), or are root's. */
   readonly keepOwner: boolean;
   readonly unpack: boolean;
   readonly parents: boolean;

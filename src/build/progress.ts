@@ -1,5 +1,7 @@
 // What a build does, as it does it, in the shapes of BuildKit's StatusResponse (moby/buildkit, api/services/control/control.proto).
 import type { Position } from "./dockerfile-error.ts";
+import type { OperationId } from "./operation.ts";
+import type { StepEvent } from "./step-events.ts";
 
 /** One operation of a build's graph, told again each time that something of it changes. Times: milliseconds since 1970. */
 export interface Vertex {
@@ -57,32 +59,15 @@ export interface BuildStatus {
   readonly warnings: readonly VertexWarning[];
 }
 
-/** One step of the Dockerfile as a renderer in the Dockerfile's order wants it. */
-export interface PlannedStep {
-  /** From 1. */
-  readonly number: number;
-  readonly title: string;
-  /** The operation that does it; absent where only the image's config changes. */
-  readonly vertex?: string;
-  readonly stage: number;
-}
-
 /**
- * `status` is for whoever speaks BuildKit's protocol; the others are what the classic rendering needs beside it: the steps in the
- * Dockerfile's order, a line for people, the container of a step, and where a step ended.
+ * `status` is for whoever speaks BuildKit's protocol. The others are what the classic rendering needs beside it: the container in
+ * which an operation runs, what happens to the steps of each stage, and lines for people.
  */
 export type BuildEvent =
   | { readonly type: "status"; readonly status: BuildStatus }
-  | { readonly type: "plan"; readonly steps: readonly PlannedStep[]; readonly total: number }
-  | { readonly type: "note"; readonly text: string; readonly step?: number }
-  | { readonly type: "container"; readonly vertex: string; readonly containerId: string }
-  | { readonly type: "stepDone"; readonly step: number; readonly done: StepDone };
-
-export interface StepDone {
-  readonly cached: boolean;
-  /** The image after the step; "" where there is none. */
-  readonly imageId: string;
-  /** Of a step that makes a container without running it. */
-  readonly containerId?: string;
-  readonly endsStage: boolean;
-}
+  | { readonly type: "container"; readonly vertex: OperationId; readonly containerId: string }
+  /** Stages that the build does, in the Dockerfile's order; steps of each come later. */
+  | { readonly type: "stages"; readonly stages: readonly number[] }
+  | { readonly type: "step"; readonly stage: number; readonly event: StepEvent }
+  /** Before the first step, and after the last. */
+  | { readonly type: "line"; readonly text: string };

@@ -1,34 +1,71 @@
 import { EngineError } from "../common/index.ts";
-
-/** A unit of work whose result depends on the results of others. */
-export interface Vertex {
-  readonly id: string;
-  /** Ids of the vertices whose results it takes, in order. */
-  readonly inputs: readonly string[];
-}
-
-/** Works one vertex out of the results of its inputs, telling what it does. */
-export type Worker<Node extends Vertex, Result, Event> = (
-  vertex: Node,
-  inputs: readonly Result[],
-) => AsyncGenerator<Event, Result>;
+import type { GraphNode, OperationId } from "./operation.ts";
 
 /**
- * Works a graph out with one worker: of the vertices whose inputs are there, the one that stands first is next. Gives every
- * event as it comes and returns all results by vertex id. The first failure ends it.
+ * Works out operations of a graph, each once, as soon as it is asked for: whoever needs the results of others asks for them. The
+ * first failure aborts `signal`, so that what is under way ends; `settle` waits for that and throws the failure.
+ *
+ *     const solver = new Solver(nodes, (node) => work(node), { signal });
+ *     const result = await solver.solve(id);
+ *     await solver.settle();
  */
-export async function* solve<Node extends Vertex, Result, Event>(
-  graph: readonly Node[],
-  worker: Worker<Node, Result, Event>,
-): AsyncGenerator<Event, ReadonlyMap<string, Result>> {
-  const results = new Map<string, Result>();
-  const waiting = [...graph];
-  while (waiting.length > 0) {
-    const at = waiting.findIndex((vertex) => vertex.inputs.every((input) => results.has(input)));
-    const [vertex] = at < 0 ? [] : waiting.splice(at, 1);
-    if (!vertex) throw new EngineError("internal", `The build graph has a cycle at "${waiting[0]?.id ?? ""}"`);
-    const inputs = vertex.inputs.map((input) => results.get(input) as Result);
-    results.set(vertex.id, yield* worker(vertex, inputs));
+export class Solver<Result> {
+  readonly #abort = new AbortController();
+  readonly #works = new Map<OperationId, Promise<Result>>();
+  #failure: { error: unknown } | undefined;
+
+  constructor(
+    readonly nodes: ReadonlyMap<OperationId, GraphNode>,
+    readonly work: (node: GraphNode) => Promise<Result>,
+    options: { signal?: AbortSignal | undefined },
+  ) {
+    const { signal } = options;
+    if (signal?.aborted) this.#abort.abort();
+    signal?.addEventListener("abort", () => this.#abort.abort(), { once: true });
   }
-  return results;
+
+  /** Aborted at the first failure, or by whoever gave a signal. */
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  node(id: OperationId): GraphNode {
+    const node = this.nodes.get(id);
+    if (!node) throw new EngineError("internal", `The build graph has no operation "${id}"`);
+    return node;
+  }
+
+  solve(id: OperationId): Promise<Result> {
+    const known = this.#works.get(id);
+    if (known) return known;
+    const work = this.#begin(this.node(id));
+    this.#works.set(id, work);
+    // Whoever asked hears of it; that nobody listens at this moment is no fault of the process.
+    work.catch(() => undefined);
+    return work;
+  }
+
+  async #begin(node: GraphNode): Promise<Result> {
+    try {
+      return await this.work(node);
+    } catch (error) {
+      this.fail(error);
+      throw error;
+    }
+  }
+
+  /** Ends everything that is under way; the first error is the one that `settle` throws. */
+  fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#abort.abort();
+  }
+
+  /** Resolves when nothing is under way any more. Throws the first failure. */
+  async settle(): Promise<void> {
+    for (let count = -1; count !== this.#works.size;) {
+      count = this.#works.size;
+      await Promise.allSettled(this.#works.values());
+    }
+    if (this.#failure) throw this.#failure.error;
+  }
 }

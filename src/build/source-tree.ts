@@ -23,6 +23,7 @@ import {
   tryOpenInRoot,
   type FileStat,
 } from "../kernel/index.ts";
+import type { IgnoreRules } from "../spec/index.ts";
 
 const readAsync = promisify(read);
 const chunkBytes = 1024 * 1024;
@@ -35,6 +36,12 @@ export interface Source {
   readonly type: "file" | "directory";
   /** `file:<hex>` or `dir:<hex>`: of path, mode, owner and content, not of times. */
   readonly digest: string;
+}
+
+export interface ResolveOptions {
+  readonly signal: AbortSignal | undefined;
+  /** Leaves out what it says, by path below each source. */
+  readonly exclude?: IgnoreRules | undefined;
 }
 
 /** Digests that are known already, by path; those of images outlive the build. */
@@ -60,24 +67,29 @@ export class SourceTree implements Disposable {
   }
 
   /** The sources that a word names; a word with wildcards may name many or none. Docker's words in refusals. */
-  async resolve(word: string, signal: AbortSignal | undefined): Promise<Source[]> {
+  async resolve(word: string, options: ResolveOptions): Promise<Source[]> {
     const path = relativePath(word);
-    if (!hasWildcards(path)) return [await this.#source(path, signal)];
+    if (!hasWildcards(path)) return [await this.#source(path, options)];
     const sources: Source[] = [];
     for (const name of this.#walkNames(".")) {
-      if (matchGlob(posix.normalize(path), name)) sources.push(await this.#source(name, signal));
+      if (!matchGlob(posix.normalize(path), name)) continue;
+      const source = await this.#source(name, options);
+      if (source.type === "file" && options.exclude?.ignores(posix.basename(name))) continue;
+      sources.push(source);
     }
     return sources;
   }
 
-  async #source(path: string, signal: AbortSignal | undefined): Promise<Source> {
+  async #source(path: string, { signal, exclude }: ResolveOptions): Promise<Source> {
     const stat = this.#statFollowed(path);
     const type = stat.type === "directory" ? "directory" : "file";
-    const known = this.#memory.get(path);
+    const known = exclude ? undefined : this.#memory.get(path);
     if (known !== undefined) return { path, type, digest: known };
     const digest =
-      type === "directory" ? await this.#digestDirectory(path, signal) : `file:${await this.#digestFollowed(path)}`;
-    this.#memory.set(path, digest);
+      type === "directory"
+        ? await this.#digestDirectory(path, { signal, exclude })
+        : `file:${await this.#digestFollowed(path)}`;
+    if (!exclude) this.#memory.set(path, digest);
     return { path, type, digest };
   }
 
@@ -100,11 +112,12 @@ export class SourceTree implements Disposable {
     return new SystemError("openat2", number, `Cannot look at "${path}"`);
   }
 
-  async #digestDirectory(path: string, signal: AbortSignal | undefined): Promise<string> {
+  async #digestDirectory(path: string, { signal, exclude }: ResolveOptions): Promise<string> {
     const digests: string[] = [];
     if (path !== ".") digests.push(await this.#digestFollowed(path));
     for (const name of this.#walkNames(path)) {
       signal?.throwIfAborted();
+      if (exclude?.ignores(path === "." ? name : name.slice(path.length + 1))) continue;
       digests.push(await this.#digestEntry(name));
     }
     return `dir:${createHash("sha256").update(digests.toSorted().join(",")).digest("hex")}`;
@@ -213,7 +226,8 @@ export function digestOfSources(digests: readonly string[]): string {
   return `multi:${createHash("sha256").update(digests.join(",")).digest("hex")}`;
 }
 
-function relativePath(word: string): string {
+/** A source word as a clean path below its root. Throws invalidArgument with Docker's words for one that climbs out. */
+export function relativePath(word: string): string {
   const path = posix.normalize(word.replace(/^\/+/, "").replace(/^(\.\/)+/, "") || ".");
   if (path === ".." || path.startsWith("../")) {
     throw new EngineError("invalidArgument", `forbidden path outside the build context: ${word} ()`);
@@ -221,6 +235,7 @@ function relativePath(word: string): string {
   return path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path;
 }
 
-function hasWildcards(path: string): boolean {
+/** Whether a word may name many files. */
+export function hasWildcards(path: string): boolean {
   return /(?:^|[^\\])(?:\\\\)*[*?[]/.test(path);
 }

@@ -85,6 +85,7 @@ const wait = entry(
   "Block until one or more containers stop, then print their exit codes",
   () => import("./commands/wait.ts"),
 );
+const why = entry("Tell why each step of an image's build was cached or not", () => import("./commands/why.ts"));
 
 /** The commands that the first help text names first. */
 export const commonCommands: Readonly<Record<string, CommandEntry>> = {
@@ -134,6 +135,7 @@ export const otherCommands: Readonly<Record<string, CommandEntry>> = {
   unpause,
   update,
   wait,
+  why,
 };
 
 /** `vitrine GROUP COMMAND`; `aliases` are further names of its commands. */

@@ -1,5 +1,16 @@
 // What the engine offers to its edges (api/, lens/): the service decides, the edge decodes and encodes.
-import type { CheckAnswer, CheckRequest, ClassicBuildRequest } from "../build/index.ts";
+import type {
+  BuildEvent,
+  BuildRequest,
+  BuildResult,
+  BuildSession,
+  CacheUsage,
+  CheckAnswer,
+  CheckRequest,
+  ClassicBuildRequest,
+  PruneOptions,
+  StepReason,
+} from "../build/index.ts";
 import type { SearchResult } from "../registry/index.ts";
 import type {
   ContainerConfig,
@@ -315,6 +326,24 @@ export interface SystemService {
   ): AsyncIterable<EventMessage>;
 }
 
+export interface BuildService {
+  /** A build as the classic endpoint tells it. Throws as it goes: see `Builder.solve`. */
+  build(request: ClassicBuildRequest): AsyncIterable<ProgressMessage>;
+  /** The same of a session's folders. */
+  buildFrom(
+    session: BuildSession,
+    request: Omit<ClassicBuildRequest, "context" | "credentials">,
+  ): AsyncIterable<ProgressMessage>;
+  /** A build as events; the generator returns what it left. */
+  solve(request: BuildRequest): AsyncGenerator<BuildEvent, BuildResult>;
+  /** Why each step of the build that ended in an image was cached or not. Throws notFound for one that was not built here. */
+  why(reference: string): Promise<readonly StepReason[]>;
+  /** What the cache keeps, the least recently used first. */
+  usage(): CacheUsage[];
+  /** Forgets what the cache keeps, and removes images of steps that have no name and that nothing stands on. */
+  prune(options: PruneOptions): Promise<{ deleted: string[]; spaceReclaimed: number }>;
+}
+
 export interface Engine extends AsyncDisposable {
   readonly containers: ContainerService;
   readonly execs: ExecService;
@@ -323,11 +352,11 @@ export interface Engine extends AsyncDisposable {
   readonly volumes: VolumeService;
   readonly networks: NetworkQueries;
   readonly system: SystemService;
-  build(request: ClassicBuildRequest): AsyncIterable<ProgressMessage>;
+  /** Where the engine keeps what lasts, and what does not survive a restart: absolute paths. */
+  readonly folders: { readonly root: string; readonly run: string };
+  readonly builds: BuildService;
   /** Docker's build checks on a Dockerfile, against the base images that are here. Nothing is built or pulled. */
   checkBuild(request: CheckRequest): CheckAnswer;
   /** Makes an image of a container; answers its id. */
   commit(idOrName: string, options: CommitOptions): Promise<string>;
-  /** Images that a build made, which have no name and that nothing stands on. Filter: `until`. */
-  pruneBuildCache(filters: Filters): Promise<{ deleted: string[]; spaceReclaimed: number }>;
 }

@@ -5,12 +5,13 @@ import { ImageStore } from "../image/index.ts";
 import { openCgroups } from "../kernel/index.ts";
 import { NetworkService } from "../network/index.ts";
 import { openSnapshotter } from "../snapshot/index.ts";
-import { build, BuildCache, checkBuild } from "../build/index.ts";
+import { checkBuild } from "../build/index.ts";
+import { EngineBuilds } from "./build-service.ts";
 import { commitContainer, thawInterruptedCommits } from "./container-commit.ts";
 import { usersOfVolume } from "./container-removal.ts";
 import { Containers } from "./container-service.ts";
 import { ContainerStore } from "./container-store.ts";
-import type { ClassicBuildRequest, Engine } from "./contract.ts";
+import type { Engine } from "./contract.ts";
 import { LiveContainers, type Core, type EngineOptions } from "./core.ts";
 import { openDatabase } from "./database.ts";
 import { EventBus } from "./event-bus.ts";
@@ -18,13 +19,9 @@ import { Execs } from "./exec-service.ts";
 import { HealthChecks } from "./health.ts";
 import { watchIdleMemory } from "./idle-memory.ts";
 import { EngineImages } from "./image-service.ts";
-import { imageUsers } from "./image-users.ts";
-import { requireKnownFilters } from "./known-filters.ts";
 import { EngineNetworks } from "./network-queries.ts";
-import { publishPrune } from "./prune-event.ts";
 import { recover, restartAfterRecovery } from "./recovery.ts";
 import { EngineRegistries } from "./registry-service.ts";
-import { StepExecutor } from "./step-executor.ts";
 import { EngineSystem } from "./system-service.ts";
 import { LocalVolumes } from "./volume-service.ts";
 
@@ -94,38 +91,22 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 }
 
 function compose(core: Core, parts: { database: Disposable; execs: Execs; health: Disposable }): Engine {
-  const executor = new StepExecutor(core);
+  const registries = new EngineRegistries(core);
+  const builds = new EngineBuilds(core, registries);
   const images = new EngineImages(core);
   const idleMemory = watchIdleMemory();
   return {
     containers: new Containers(core),
     execs: parts.execs,
     images,
-    registries: new EngineRegistries(core),
+    registries,
     volumes: core.volumes,
     networks: new EngineNetworks(core),
-    system: new EngineSystem(core),
-    build: (request: ClassicBuildRequest) =>
-      build(request, {
-        images: core.images,
-        snapshots: core.snapshots,
-        executor,
-        paths: core.paths,
-        db: core.database,
-      }),
+    folders: { root: core.paths.root, run: core.paths.run },
+    system: new EngineSystem(core, builds),
+    builds,
     checkBuild: (request) => checkBuild(request, (reference) => core.images.find(reference)?.config),
     commit: (idOrName, options) => commitContainer(core, core.containers.get(idOrName), options),
-    async pruneBuildCache(filters) {
-      requireKnownFilters(filters, ["until"]);
-      // The classic builder's cache is its untagged images; those that people committed or imported are not.
-      const built = new BuildCache(core.database).imageIds();
-      const { deleted, spaceReclaimed } = await core.images.prune(new Map([...filters, ["dangling", ["true"]]]), {
-        usedBy: imageUsers(core),
-        among: (id) => built.has(id),
-      });
-      publishPrune(core, "builder", spaceReclaimed);
-      return { deleted: deleted.flatMap((item) => ("Deleted" in item ? [item.Deleted] : [])), spaceReclaimed };
-    },
     async [Symbol.asyncDispose]() {
       parts.health[Symbol.dispose]();
       idleMemory[Symbol.dispose]();

@@ -1,20 +1,40 @@
-import type { Executor, ExecutorStep } from "../build/index.ts";
-import { toEngineError } from "../common/index.ts";
+import type { Executor, ExecutorStep, ResolveBaseOptions, StepMount } from "../build/index.ts";
+import { EngineError, toEngineError } from "../common/index.ts";
 import type { ImageRecord } from "../image/index.ts";
+import { parseReference, withDefaultTag, type HostConfig } from "../spec/index.ts";
 import { completeHostConfig } from "./container-request.ts";
-import { newRunState, type ContainerRecord } from "./container-record.ts";
-import { discardContainerDirectory, findImage } from "./container-creation.ts";
+import { newRunState, type ContainerMount, type ContainerRecord } from "./container-record.ts";
+import { discardContainerDirectory } from "./container-creation.ts";
 import { giveBack } from "./container-exit.ts";
+import type { RegistryService } from "./contract.ts";
 import type { Core } from "./core.ts";
 import { launch } from "./launch.ts";
 import { openMonitorSession } from "./monitor-session.ts";
 
 /** Runs a build's commands: the same plan as a container's on the step's snapshot, without a record of its own. */
 export class StepExecutor implements Executor {
-  constructor(private readonly core: Core) {}
+  constructor(
+    private readonly core: Core,
+    private readonly registries: RegistryService,
+  ) {}
 
-  resolveBase(reference: string): Promise<ImageRecord> {
-    return findImage(this.core, reference);
+  async resolveBase(reference: string, options: ResolveBaseOptions): Promise<ImageRecord> {
+    const { images } = this.core;
+    const isEmbedded = await images.ensureEmbedded(reference);
+    const found = images.find(reference);
+    if (found && (isEmbedded || !options.pull)) return found;
+    // An id is nobody's name in a registry.
+    if (found && /^(sha256:)?[0-9a-f]{12,64}$/.test(reference)) return found;
+    const { session, signal, onProgress } = options;
+    const { domain } = withDefaultTag(parseReference(reference));
+    const credentials = await session.credentials(domain);
+    for await (const { status, error } of this.registries.pull(reference, { credentials, left: signal })) {
+      if (error !== undefined) throw new EngineError("unavailable", error);
+      if (status !== undefined && !/^(Pulling fs|Waiting|Download|Verif|Extract|Pull complete)/.test(status)) {
+        onProgress(status);
+      }
+    }
+    return images.get(reference);
   }
 
   async run(step: ExecutorStep, onOutput: Parameters<Executor["run"]>[1]): Promise<{ exitCode: number }> {
@@ -63,14 +83,47 @@ function stepRecord(core: Core, step: ExecutorStep): ContainerRecord {
     createdAt: new Date().toISOString(),
     imageId: "",
     config: { ...step.config, Hostname: step.id.slice(0, 12) },
-    // Without a log the output waits for its reader: nothing of it can be lost, and no file is left behind.
-    host: completeHostConfig({ NetworkMode: step.networkMode, LogConfig: { Type: "none" } }, { cgroupnsDefault }),
+    host: completeHostConfig(hostConfig(step), { cgroupnsDefault }),
     endpoints: {},
     path,
     args,
-    mounts: [],
+    mounts: step.mounts.map(containerMount),
     state: newRunState(),
     network: undefined,
     restartCount: 0,
   };
+}
+
+function hostConfig({ networkMode, hosts, limits, privileged }: ExecutorStep): HostConfig {
+  const { memory, memorySwap, cpuShares, cpuPeriod, cpuQuota, cpusetCpus, cpusetMems, shmSize, ulimits } = limits;
+  const { cgroupParent } = limits;
+  return {
+    NetworkMode: networkMode,
+    // Without a log the output waits for its reader: nothing of it can be lost, and no file is left behind.
+    LogConfig: { Type: "none" },
+    ExtraHosts: [...hosts],
+    Privileged: privileged,
+    ...(memory === undefined ? {} : { Memory: memory }),
+    ...(memorySwap === undefined ? {} : { MemorySwap: memorySwap }),
+    ...(cpuShares === undefined ? {} : { CpuShares: cpuShares }),
+    ...(cpuPeriod === undefined ? {} : { CpuPeriod: cpuPeriod }),
+    ...(cpuQuota === undefined ? {} : { CpuQuota: cpuQuota }),
+    ...(cpusetCpus === undefined ? {} : { CpusetCpus: cpusetCpus }),
+    ...(cpusetMems === undefined ? {} : { CpusetMems: cpusetMems }),
+    ...(cgroupParent === undefined ? {} : { CgroupParent: cgroupParent }),
+    ...(shmSize === undefined ? {} : { ShmSize: shmSize }),
+    ...(ulimits === undefined ? {} : { Ulimits: [...ulimits] }),
+  };
+}
+
+function containerMount(mount: StepMount): ContainerMount {
+  const common = { Destination: mount.target, Mode: "", RW: mount.writable, anonymous: false };
+  if (mount.type === "tmpfs") {
+    const size = mount.sizeBytes === undefined ? [] : [`size=${mount.sizeBytes}`];
+    // As BuildKit's: programs may be run there.
+    const options = ["exec", ...size, ...(mount.writable ? [] : ["ro"])];
+    return { ...common, Type: "tmpfs", Source: "", Propagation: "", file: false, options };
+  }
+  const { source, isFile } = mount;
+  return { ...common, Type: "bind", Source: source, Propagation: "rprivate", file: isFile, options: ["nonrecursive"] };
 }

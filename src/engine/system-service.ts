@@ -2,10 +2,9 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, hostname, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { vitrineVersion } from "../common/index.ts";
-import { defaultRegistrySettings, type RegistrySettings } from "../registry/index.ts";
 import type { EventMessage } from "../spec/index.ts";
 import { mountPoints, statusOf, summaryView } from "./container-views.ts";
-import type { CheckReport, Filters, SystemService } from "./contract.ts";
+import type { BuildService, CheckReport, Filters, SystemService } from "./contract.ts";
 import type { Core } from "./core.ts";
 import { imageUsers } from "./image-users.ts";
 import { shownImageName } from "./shown-image-name.ts";
@@ -16,7 +15,10 @@ const goArchitectures: Readonly<Record<string, string>> = { x64: "amd64", arm64:
 
 /** `info`, `version`, `system df` and `events`. */
 export class EngineSystem implements SystemService {
-  constructor(private readonly core: Core) {}
+  constructor(
+    private readonly core: Core,
+    private readonly builds: Pick<BuildService, "usage">,
+  ) {}
 
   check(options: { repair: boolean }): Promise<CheckReport> {
     return checkStore(this.core, options);
@@ -86,7 +88,7 @@ export class EngineSystem implements SystemService {
       NEventsListener: core.events.listenerCount,
       LoggingDriver: "json-file",
       IndexServerAddress: "https://index.docker.io/v1/",
-      RegistryConfig: registryConfig(core.options.registries ?? defaultRegistrySettings),
+      RegistryConfig: registryConfig(core.options.registries?.insecureRegistries ?? []),
       DockerRootDir: core.paths.root,
       Labels: core.options.labels,
       ExperimentalBuild: false,
@@ -165,7 +167,13 @@ export class EngineSystem implements SystemService {
       })),
     );
     const layersSize = core.snapshots.layers().reduce((total, layer) => total + layer.sizeBytes, 0);
-    return { LayersSize: layersSize, Images: images, Containers: containers, Volumes: volumes, BuildCache: [] };
+    return {
+      LayersSize: layersSize,
+      Images: images,
+      Containers: containers,
+      Volumes: volumes,
+      BuildCache: this.builds.usage(),
+    };
   }
 
   events(
@@ -222,15 +230,13 @@ function osRelease(key: string): string {
 }
 
 /** As Docker shows it: ranges in one list, hosts in the other. */
-function registryConfig({ insecureRegistries, registryMirrors = [] }: RegistrySettings): Record<string, unknown> {
-  const hosts = insecureRegistries.filter((entry) => !entry.includes("/"));
-  const hub = { Name: "docker.io", Mirrors: registryMirrors, Secure: true, Official: true };
+function registryConfig(insecure: readonly string[]): Record<string, unknown> {
+  const hosts = insecure.filter((entry) => !entry.includes("/"));
   return {
-    InsecureRegistryCIDRs: ["127.0.0.0/8", ...insecureRegistries.filter((entry) => entry.includes("/"))],
-    IndexConfigs: {
-      "docker.io": hub,
-      ...Object.fromEntries(hosts.map((Name) => [Name, { Name, Mirrors: [], Secure: false, Official: false }])),
-    },
-    Mirrors: registryMirrors,
+    InsecureRegistryCIDRs: ["127.0.0.0/8", ...insecure.filter((entry) => entry.includes("/"))],
+    IndexConfigs: Object.fromEntries(
+      hosts.map((Name) => [Name, { Name, Mirrors: [], Secure: false, Official: false }]),
+    ),
+    Mirrors: [],
   };
 }

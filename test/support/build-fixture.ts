@@ -1,7 +1,15 @@
 import { Database } from "bun:sqlite";
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { build, type ClassicBuildRequest, type Executor, type ExecutorStep } from "../../src/build/index.ts";
+import {
+  build,
+  Builder,
+  defaultFrontendOptions,
+  type ClassicBuildRequest,
+  type Executor,
+  type ExecutorStep,
+  type FrontendOptions,
+} from "../../src/build/index.ts";
 import { EngineError, Paths } from "../../src/common/index.ts";
 import { ContentStore } from "../../src/content/index.ts";
 import { ImageStore, type ImageRecord } from "../../src/image/index.ts";
@@ -13,12 +21,16 @@ import { mountsBelow } from "./scratch.ts";
 
 const applets = "sh cat echo ls mkdir touch rm true id stat env readlink sleep seq head ln chmod".split(" ");
 
+/** Options of a test's build, the frontend's beside the others. */
+export type TestBuildOptions = Partial<Omit<ClassicBuildRequest, "frontend">> & Partial<FrontendOptions>;
+
 /** A small engine for builds: real layers, mounts and images; RUN is a chroot in namespaces of its own. */
 export class TestBuilder implements Disposable {
   readonly images: ImageStore;
   readonly snapshots: Snapshotter;
   readonly paths: Paths;
   readonly executor: ChrootExecutor;
+  readonly builder: Builder;
   readonly #db: Database;
 
   constructor(folder: string) {
@@ -36,6 +48,8 @@ export class TestBuilder implements Disposable {
       bunPath: process.execPath,
     });
     this.executor = new ChrootExecutor(this.snapshots, this.images);
+    const { images, snapshots, executor } = this;
+    this.builder = new Builder({ images, snapshots, executor, paths, db: this.#db });
   }
 
   [Symbol.dispose](): void {
@@ -60,35 +74,28 @@ export class TestBuilder implements Disposable {
     for await (const _ of this.images.import(once(await tarOf(files)), options));
   }
 
-  build(files: readonly TestFile[], options: Partial<ClassicBuildRequest> = {}): AsyncGenerator<ProgressMessage> {
+  build(files: readonly TestFile[], options: TestBuildOptions = {}): AsyncGenerator<ProgressMessage> {
     return this.buildContext(contextOf(files), options);
   }
 
-  buildContext(
-    context: AsyncIterable<Uint8Array>,
-    options: Partial<ClassicBuildRequest> = {},
-  ): AsyncGenerator<ProgressMessage> {
-    const { images, snapshots, executor, paths } = this;
+  buildContext(context: AsyncIterable<Uint8Array>, options: TestBuildOptions = {}): AsyncGenerator<ProgressMessage> {
+    const { tags, quiet, why, removeIntermediate, forceRemove, entitlements, signal, ...frontend } = options;
     const request: ClassicBuildRequest = {
       context,
-      dockerfile: "Dockerfile",
-      tags: [],
-      arguments: {},
-      labels: {},
-      noCache: false,
-      quiet: false,
-      removeIntermediate: true,
-      forceRemove: false,
-      ...options,
+      frontend: { ...defaultFrontendOptions, ...frontend },
+      tags: tags ?? [],
+      quiet: quiet ?? false,
+      why: why ?? false,
+      removeIntermediate: removeIntermediate ?? true,
+      forceRemove: forceRemove ?? false,
+      entitlements: entitlements ?? [],
+      signal,
     };
-    return build(request, { images, snapshots, executor, db: this.#db, paths });
+    return build(this.builder, request);
   }
 
   /** Builds to the end: everything printed as one text, and the image. */
-  async run(
-    files: readonly TestFile[],
-    options: Partial<ClassicBuildRequest> = {},
-  ): Promise<{ text: string; image: ImageRecord }> {
+  async run(files: readonly TestFile[], options: TestBuildOptions = {}): Promise<{ text: string; image: ImageRecord }> {
     let text = "";
     let id = "";
     for await (const message of this.build(files, options)) {
@@ -101,7 +108,7 @@ export class TestBuilder implements Disposable {
   /** The error that a build ends with, and what it printed before. */
   async fail(
     files: readonly TestFile[],
-    options: Partial<ClassicBuildRequest> = {},
+    options: TestBuildOptions = {},
   ): Promise<{ text: string; error: EngineError }> {
     let text = "";
     try {

@@ -45,19 +45,43 @@ export const command: Command = {
   aliases: ["image build", "build", "builder build"],
   flags: [
     ...passed.map(([flag]) => flag),
+    { name: "add-host", kind: "list", description: 'Add a custom host-to-IP mapping ("host:ip")' },
+    {
+      name: "allow",
+      kind: "list",
+      description: 'Allow extra privileged entitlement ("network.host", "security.insecure")',
+    },
     { name: "build-arg", kind: "list", description: "Set build-time variables" },
+    {
+      name: "build-context",
+      kind: "list",
+      description: 'Additional build contexts ("name=docker-image://image", "name=URL")',
+    },
     { name: "check", kind: "bool", description: "Check the Dockerfile and build nothing" },
     { name: "file", short: "f", kind: "string", description: 'Name of the Dockerfile (Default is "PATH/Dockerfile")' },
     { name: "force-rm", kind: "bool", description: "Always remove intermediate containers" },
     { name: "iidfile", kind: "string", description: "Write the image ID to the file" },
     { name: "label", kind: "list", description: "Set metadata for an image" },
     { name: "memory", short: "m", kind: "bytes", description: "Memory limit" },
+    {
+      name: "memory-swap",
+      kind: "bytes",
+      description: 'Swap limit equal to memory plus swap: "-1" to enable unlimited swap',
+    },
     { name: "no-cache", kind: "bool", description: "Do not use cache when building the image" },
+    { name: "no-cache-filter", kind: "list", description: "Do not cache specified stages" },
     { name: "pull", kind: "bool", description: "Always attempt to pull a newer version of the image" },
     { name: "quiet", short: "q", kind: "bool", description: "Suppress the build output and print image ID on success" },
+    {
+      name: "reproducible",
+      kind: "bool",
+      description: "Give what the builder writes the time of SOURCE_DATE_EPOCH, or 1970",
+    },
     { name: "rm", kind: "bool", default: true, description: "Remove intermediate containers after a successful build" },
     { name: "shm-size", kind: "bytes", description: 'Size of "/dev/shm"' },
     { name: "tag", short: "t", kind: "list", description: 'Name and optionally a tag in the "name:tag" format' },
+    { name: "ulimit", kind: "list", description: "Ulimit options" },
+    { name: "why", kind: "bool", description: "Tell for each step why it was cached or not" },
   ],
   arguments: { min: 1, max: 1 },
   run: buildImage,
@@ -103,6 +127,7 @@ async function parameters(
   flags: FlagValues,
 ): Promise<Record<string, string | boolean | readonly string[] | undefined>> {
   const { sizeOf } = await import("../container-request/resources.ts");
+  const { parseUlimit } = await import("../container-request/values.ts");
   const map = (texts: readonly string[], missing: (name: string) => string | null): string | undefined => {
     if (texts.length === 0) return undefined;
     const entries = texts.map((text) => {
@@ -125,6 +150,16 @@ async function parameters(
     rm: flags.bool("rm"),
     forcerm: flags.bool("force-rm") || undefined,
     memory: size("memory"),
+    memswap: size("memory-swap"),
+    ulimits: flags.list("ulimit").length > 0 ? JSON.stringify(flags.list("ulimit").map(parseUlimit)) : undefined,
+    extrahosts: flags.list("add-host").length > 0 ? JSON.stringify(flags.list("add-host")) : undefined,
+    allow: flags.list("allow"),
+    nocachefilter: flags.list("no-cache-filter"),
+    buildcontexts: map(flags.list("build-context"), () => ""),
+    // What the client's environment says holds for its builds, as with docker's own.
+    sourcedateepoch: process.env["SOURCE_DATE_EPOCH"],
+    reproducible: flags.bool("reproducible") || undefined,
+    why: flags.bool("why") || undefined,
     shmsize: size("shm-size"),
   };
 }

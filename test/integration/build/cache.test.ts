@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { packEntries, tarHeader } from "../../../src/archive/index.ts";
-import type { ClassicBuildRequest } from "../../../src/build/index.ts";
-import { TestBuilder } from "../../support/build-fixture.ts";
+import { pruneCache } from "../../../src/build/index.ts";
+import { TestBuilder, type TestBuildOptions } from "../../support/build-fixture.ts";
 import { once } from "../../support/image-fixture.ts";
 import { newScratch } from "../../support/scratch.ts";
 
@@ -39,10 +39,7 @@ function contextOf(files: readonly File[]): AsyncIterable<Uint8Array> {
 }
 
 /** For each step that may be cached: whether it was. */
-async function build(
-  files: readonly File[],
-  options: Partial<ClassicBuildRequest> = {},
-): Promise<{ hits: string; id: string }> {
+async function build(files: readonly File[], options: TestBuildOptions = {}): Promise<{ hits: string; id: string }> {
   let text = "";
   let id = "";
   for await (const message of builder.buildContext(contextOf(files), options)) {
@@ -114,10 +111,17 @@ test("no-cache runs every step again, and its images are the newest", async () =
   expect(await build(files)).toEqual({ hits: "yy", id: second.id });
 });
 
-test("a step whose image was removed runs again", async () => {
-  const files = [{ name: "Dockerfile", text: "FROM test/base\nRUN echo removed\n" }];
+test("a step whose image was removed is still cached, and runs again once the cache is pruned", async () => {
+  const files = [{ name: "Dockerfile", text: "FROM test/base\nRUN echo removed > /removed\n" }];
   const first = await build(files);
-  await builder.images.remove(first.id, { force: true, noPrune: false, usedBy: () => [] });
+  const remove = (id: string) => builder.images.remove(id, { force: true, noPrune: false, usedBy: () => [] });
+  await remove(first.id);
+  expect(await build(files)).toEqual({ hits: "y", id: first.id });
+  await remove(first.id);
+  const { cache, cacheMounts } = builder.builder;
+  const parts = { cache, cacheMounts, images: builder.images, snapshots: builder.snapshots };
+  const { deleted } = await pruneCache(parts, { all: true, filters: new Map() });
+  expect(deleted.length).toBeGreaterThan(0);
   expect((await build(files)).hits).toBe("n");
 });
 

@@ -196,14 +196,17 @@ describe("what cannot be copied is refused with Docker's words", () => {
     ["COPY *.zip /", "COPY failed: no source files were specified"],
     [
       "COPY a.txt b.txt /x",
-      "When using COPY with more than one source file, the destination must be a directory and end with a /",
+      "When using COPY with more than one source file, the destination must be a directory and end with a /\nDockerfile:2:1\n   2 | COPY a.txt b.txt /x\n     | ^",
     ],
     [
       "COPY --chown=nobody a.txt /x",
       "unable to convert uid/gid chown string to host mapping: can't find uid for user nobody: no such user: nobody",
     ],
     ["COPY --chown=a:b:c a.txt /x", "invalid chown string format: a:b:c"],
-    ["COPY https://example.org/x /", "COPY failed: source can't be a URL for COPY"],
+    [
+      "COPY https://example.org/x /",
+      "COPY failed: source can't be a URL for COPY\nDockerfile:2:1\n   2 | COPY https://example.org/x /\n     | ^",
+    ],
     ["COPY a.txt /etc/passwd/x", 'Cannot use "/etc/passwd" of the image as a directory: not a directory'],
   ];
   for (const [line, message] of table) {

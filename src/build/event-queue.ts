@@ -1,17 +1,13 @@
 import { EngineError } from "../common/index.ts";
+import type { BuildEvent } from "./progress.ts";
 
-/** Above this the executor is asked to wait; output of one that does not is kept up to the second limit. */
+/** Above this writers are asked to wait; what comes from those that do not is kept up to the second limit. */
 const comfortableBytes = 1024 * 1024;
-export const maxQueuedOutputBytes = 64 * 1024 * 1024;
+export const maxQueuedBytes = 64 * 1024 * 1024;
 
-export interface OutputPiece {
-  readonly stream: "stdout" | "stderr";
-  readonly data: Uint8Array;
-}
-
-/** Turns an executor's calls back into a stream: pieces in order, until the work that makes them has settled. */
-export class OutputQueue {
-  readonly #pieces: OutputPiece[] = [];
+/** Events of a build between those who make them and its one reader, in order. */
+export class EventQueue {
+  readonly #events: { event: BuildEvent; sizeBytes: number }[] = [];
   #sizeBytes = 0;
   #overflowed = false;
   #ended = false;
@@ -19,17 +15,17 @@ export class OutputQueue {
   readonly #waiting: (() => void)[] = [];
 
   /** A promise where the writer should wait for the reader. */
-  push(piece: OutputPiece): void | Promise<void> {
+  push(event: BuildEvent, sizeBytes = 0): void | Promise<void> {
     if (this.#overflowed || this.#ended) return;
-    this.#sizeBytes += piece.data.length;
-    if (this.#sizeBytes > maxQueuedOutputBytes) this.#overflowed = true;
-    else this.#pieces.push({ stream: piece.stream, data: Uint8Array.from(piece.data) });
+    this.#sizeBytes += sizeBytes;
+    if (this.#sizeBytes > maxQueuedBytes) this.#overflowed = true;
+    else this.#events.push({ event, sizeBytes });
     this.#wake();
     if (this.#sizeBytes > comfortableBytes) return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   /** Ends when `work` has settled and all was read; the caller awaits `work` itself for its result. */
-  async *until(work: Promise<unknown>): AsyncGenerator<OutputPiece> {
+  async *until(work: Promise<unknown>): AsyncGenerator<BuildEvent> {
     let settled = false;
     const finish = (): void => {
       settled = true;
@@ -44,15 +40,15 @@ export class OutputQueue {
     }
   }
 
-  async *#read(isSettled: () => boolean): AsyncGenerator<OutputPiece> {
+  async *#read(isSettled: () => boolean): AsyncGenerator<BuildEvent> {
     for (;;) {
-      const piece = this.#pieces.shift();
-      if (piece) {
-        this.#sizeBytes -= piece.data.length;
+      const next = this.#events.shift();
+      if (next) {
+        this.#sizeBytes -= next.sizeBytes;
         if (this.#sizeBytes <= comfortableBytes) this.#release();
-        yield piece;
+        yield next.event;
       } else if (this.#overflowed) {
-        throw new EngineError("resourceExhausted", `More than ${maxQueuedOutputBytes} bytes of output were not read`);
+        throw new EngineError("resourceExhausted", `More than ${maxQueuedBytes} bytes of output were not read`);
       } else if (isSettled()) {
         return;
       } else {

@@ -1,0 +1,211 @@
+import type { Database } from "bun:sqlite";
+import type { Paths } from "../common/index.ts";
+import type { ImageStore } from "../image/index.ts";
+import type { Snapshotter } from "../snapshot/index.ts";
+import { BuildCache, type CacheRecord } from "./build-cache.ts";
+import { BuildProgress } from "./build-progress.ts";
+import type { BuildRequest, BuildResult } from "./build-request.ts";
+import { CacheMounts } from "./cache-mounts.ts";
+import { cancelled } from "./cancelled.ts";
+import type { BaseImage } from "./config-state.ts";
+import { createGraph, type BuildPlan } from "./create-graph.ts";
+import { EventQueue } from "./event-queue.ts";
+import type { Executor } from "./executor.ts";
+import { GitSource } from "./git-source.ts";
+import { HttpSource } from "./http-source.ts";
+import { InputTrees } from "./input-trees.ts";
+import { loadDockerfile, type LoadedDockerfile } from "./load-dockerfile.ts";
+import { OperationWorker } from "./operation-worker.ts";
+import { parseDockerfile, type Dockerfile } from "./parse-dockerfile.ts";
+import type { BuildEvent } from "./progress.ts";
+import { maxParallelOperations, Slots } from "./slots.ts";
+import { Solver } from "./solver.ts";
+import { layersOf } from "./stage-images.ts";
+import { stageSources } from "./stage-sources.ts";
+import { exportImage } from "./export-image.ts";
+import { walkStages, type WalkedStages } from "./walk-stages.ts";
+import { WhyStore } from "./why-store.ts";
+import type { Solved, WorkContext } from "./work-context.ts";
+
+export interface BuildServices {
+  readonly images: ImageStore;
+  readonly snapshots: Snapshotter;
+  readonly executor: Executor;
+  readonly db: Database;
+  readonly paths: Paths;
+}
+
+/**
+ * Builds images; one for an engine, since builds at the same time share their cache and their work.
+ *
+ *     for await (const event of builder.solve(request)) …                  // events; what the generator returns is the result
+ *     const { imageId } = await exportImage(services, result, { tags });
+ */
+export class Builder {
+  readonly cache: BuildCache;
+  readonly cacheMounts: CacheMounts;
+  readonly why: WhyStore;
+  readonly #slots = new Slots(maxParallelOperations);
+  readonly #inFlight = new Map<string, Promise<CacheRecord>>();
+  readonly #http: HttpSource;
+  readonly #git: GitSource;
+
+  constructor(readonly services: BuildServices) {
+    const { db, paths, images } = services;
+    this.cache = new BuildCache(db);
+    this.cacheMounts = new CacheMounts({ db, paths });
+    this.why = new WhyStore(db);
+    this.#http = new HttpSource({ db, paths });
+    this.#git = new GitSource({ paths });
+    images.keepLayersOf(() => this.cache.tops());
+  }
+
+  /**
+   * Does one build. Throws for a request or a Dockerfile that is wrong, before the first step; and for a step that fails, after what
+   * it printed: a failed RUN has its exit code in `data.exitCode`. Whatever happens, mounts, snapshots and unpacked folders are gone
+   * when it ends; what was made stays as cache. A reader that leaves early ends the build.
+   */
+  async *solve(request: BuildRequest): AsyncGenerator<BuildEvent, BuildResult> {
+    const queue = new EventQueue();
+    const abandoned = new AbortController();
+    const signal = request.signal ? AbortSignal.any([request.signal, abandoned.signal]) : abandoned.signal;
+    const work = this.#build(request, new BuildProgress(queue), signal);
+    let complete = false;
+    try {
+      yield* queue.until(work);
+      complete = true;
+    } finally {
+      // The reader has gone, or reads too slowly: no command may outlive its build.
+      if (!complete) {
+        abandoned.abort();
+        await work.catch(() => undefined);
+      }
+    }
+    return await work;
+  }
+
+  async #build(request: BuildRequest, progress: BuildProgress, signal: AbortSignal): Promise<BuildResult> {
+    const startedMs = Date.now();
+    try {
+      const loaded = await loadDockerfile(request.session, request.frontend.fileName);
+      const dockerfile = parseDockerfile(loaded.text, { fileName: loaded.name });
+      for (const warning of dockerfile.warnings) progress.tell({ type: "line", text: `${warning}\n` });
+      const images = await this.#resolveImages(dockerfile, { request, progress, signal });
+      const { frontend: options, entitlements } = request;
+      const plan = createGraph({ dockerfile, options, images, exclude: loaded.exclude, entitlements });
+      const walked = await this.#walk(plan, { request, progress, signal });
+      return await this.#result(request, { plan, walked, images, loaded, startedMs, progress });
+    } catch (error) {
+      throw signal.aborted ? cancelled() : error;
+    } finally {
+      this.cache.flush();
+    }
+  }
+
+  /** The images of FROM and --from; asked again, since ONBUILD of one may name others. */
+  async #resolveImages(
+    dockerfile: Dockerfile,
+    { request, progress, signal }: { request: BuildRequest; progress: BuildProgress; signal: AbortSignal },
+  ): Promise<ReadonlyMap<string, BaseImage>> {
+    const images = new Map<string, BaseImage>();
+    const { session, frontend } = request;
+    for (;;) {
+      const { missing } = stageSources(dockerfile, frontend, images);
+      if (missing.length === 0) return images;
+      const found = await Promise.all(
+        missing.map(async (reference): Promise<BaseImage> => {
+          const onProgress = (text: string): void => progress.tell({ type: "line", text: `${text}\n` });
+          const pull = frontend.pull;
+          const image = await this.services.executor.resolveBase(reference, { pull, session, signal, onProgress });
+          const layers = image.layers.map(({ chainId }) => chainId);
+          return { reference, imageId: image.id, layers, config: image.config };
+        }),
+      );
+      for (const image of found) images.set(image.reference, image);
+    }
+  }
+
+  async #walk(
+    plan: BuildPlan,
+    { request, progress, signal }: { request: BuildRequest; progress: BuildProgress; signal: AbortSignal },
+  ): Promise<WalkedStages> {
+    const { images, snapshots, executor, paths } = this.services;
+    const { cache, cacheMounts } = this;
+    const { session, frontend } = request;
+    using hold = images.hold("build");
+    let worker: OperationWorker | undefined;
+    const solver = new Solver<Solved>(plan.nodes, async (node) => worker!.work(node), { signal });
+    const inputs = { session, snapshots, cache, http: this.#http, git: this.#git, paths, signal: solver.signal };
+    await using trees = new InputTrees(inputs);
+    const epoch = frontend.sourceDateEpoch;
+    const context: WorkContext = {
+      snapshots,
+      executor,
+      cache,
+      cacheMounts,
+      paths,
+      slots: this.#slots,
+      inFlight: this.#inFlight,
+      hold,
+      trees,
+      progress,
+      session,
+      limits: frontend.limits,
+      epoch,
+      solver,
+      signal: solver.signal,
+    };
+    worker = new OperationWorker(context);
+    progress.tell({ type: "stages", stages: plan.stages.map(({ index }) => index) });
+    for (const [index, title] of plan.metaTitles.entries()) {
+      progress.tell({ type: "line", text: `Step ${index + 1}/${plan.total} : ${title}\n` });
+    }
+    const makers = { images, snapshots, cache, epoch };
+    const { dialect } = request;
+    try {
+      return await walkStages({ plan, solver, makers, progress, dialect });
+    } catch (error) {
+      // What failed first is what tells why, not what it ended.
+      await solver.settle();
+      throw error;
+    }
+  }
+
+  async #result(
+    request: BuildRequest,
+    done: {
+      plan: BuildPlan;
+      walked: WalkedStages;
+      images: ReadonlyMap<string, BaseImage>;
+      loaded: LoadedDockerfile;
+      startedMs: number;
+      progress: BuildProgress;
+    },
+  ): Promise<BuildResult> {
+    const { plan, walked, loaded, images, startedMs, progress } = done;
+    if (plan.unusedArguments.length > 0) {
+      const text = `[Warning] One or more build-args [${plan.unusedArguments.join(" ")}] were not consumed\n`;
+      progress.tell({ type: "line", text });
+    }
+    const { end, stages } = walked;
+    const reasons = this.why.compare(request, { loaded, outcomes: walked.outcomes });
+    const materials = [...images.values()].map(({ reference, imageId }) => ({ uri: reference, digest: imageId }));
+    const result: BuildResult = {
+      imageId: end.imageId === "" ? undefined : end.imageId,
+      config: end.config,
+      layers: layersOf(this.services.snapshots, end.top),
+      stages,
+      reasons,
+      provenance: {
+        materials,
+        frontend: request.frontend,
+        dockerfile: { name: loaded.name, text: loaded.text },
+        startedMs,
+        finishedMs: Date.now(),
+      },
+    };
+    const exported = await exportImage(this.services, result, { tags: request.tags });
+    this.why.record(request, { loaded, outcomes: walked.outcomes, imageId: exported.imageId, reasons });
+    return exported;
+  }
+}

@@ -1,0 +1,94 @@
+import {
+  build,
+  Builder,
+  pruneCache,
+  pruneFilters,
+  renderClassic,
+  cacheUsage,
+  type BuildEvent,
+  type BuildRequest,
+  type BuildResult,
+  type BuildSession,
+  type CacheUsage,
+  type ClassicBuildRequest,
+  type PruneOptions,
+  type StepReason,
+} from "../build/index.ts";
+import { EngineError } from "../common/index.ts";
+import type { ProgressMessage } from "../spec/index.ts";
+import { findImage } from "./container-creation.ts";
+import type { Core } from "./core.ts";
+import { imageUsers } from "./image-users.ts";
+import { requireKnownFilters } from "./known-filters.ts";
+import { publishPrune } from "./prune-event.ts";
+import { StepExecutor } from "./step-executor.ts";
+import type { RegistryService } from "./contract.ts";
+
+/** Builds of this engine and their cache. */
+export class EngineBuilds {
+  readonly #core: Core;
+  readonly #builder: Builder;
+
+  constructor(core: Core, registries: RegistryService) {
+    this.#core = core;
+    const { images, snapshots, paths, database: db } = core;
+    this.#builder = new Builder({ images, snapshots, paths, db, executor: new StepExecutor(core, registries) });
+  }
+
+  /** A build as the classic endpoint tells it. */
+  build(request: ClassicBuildRequest): AsyncGenerator<ProgressMessage> {
+    return build(this.#builder, request);
+  }
+
+  /** The same of a session's folders. */
+  buildFrom(
+    session: BuildSession,
+    request: Omit<ClassicBuildRequest, "context" | "credentials">,
+  ): AsyncGenerator<ProgressMessage> {
+    return renderClassic(this.#builder, { ...request, session, dialect: "classic" }, request);
+  }
+
+  /** A build as events; the generator returns what it left. */
+  solve(request: BuildRequest): AsyncGenerator<BuildEvent, BuildResult> {
+    return this.#builder.solve(request);
+  }
+
+  /** Why each step of the build that ended in an image was cached or not. */
+  async why(reference: string): Promise<readonly StepReason[]> {
+    const image = await findImage(this.#core, reference);
+    const reasons = this.#builder.why.reasonsOf(image.id);
+    if (reasons) return reasons;
+    throw new EngineError("notFound", `The image "${reference}" was not built here, or too long ago`);
+  }
+
+  usage(): CacheUsage[] {
+    return cacheUsage(this.#parts);
+  }
+
+  /** Images of steps that have no name and that nothing stands on go first, then what the cache keeps beside images. */
+  async prune(options: PruneOptions): Promise<{ deleted: string[]; spaceReclaimed: number }> {
+    requireKnownFilters(options.filters, pruneFilters);
+    const { cache } = this.#builder;
+    const { images } = this.#core;
+    const built = cache.imageIds();
+    const until = options.filters.get("until");
+    const onlyByTime = [...options.filters.keys()].every((name) => name === "until") && options.keepBytes === undefined;
+    const pruned = onlyByTime
+      ? await images.prune(new Map([["dangling", ["true"]], ...(until ? [["until", until] as const] : [])]), {
+          usedBy: imageUsers(this.#core),
+          among: (id) => built.has(id),
+        })
+      : { deleted: [], spaceReclaimed: 0 };
+    const forgotten = await pruneCache(this.#parts, options);
+    const spaceReclaimed = pruned.spaceReclaimed + forgotten.spaceReclaimed;
+    publishPrune(this.#core, "builder", spaceReclaimed);
+    const removed = pruned.deleted.flatMap((item) => ("Deleted" in item ? [item.Deleted] : []));
+    return { deleted: [...removed, ...forgotten.deleted], spaceReclaimed };
+  }
+
+  get #parts(): Parameters<typeof pruneCache>[0] {
+    const { images, snapshots } = this.#core;
+    const { cache, cacheMounts } = this.#builder;
+    return { cache, cacheMounts, images, snapshots };
+  }
+}
