@@ -14,13 +14,16 @@ import {
 } from "./registry/index.ts";
 
 const defaultRegistryRoot = "/var/lib/vitrine-registry";
+const passwordCost = 10;
+const maxPasswordBytes = 72;
 const help = `Usage:  vitrine registry serve [OPTIONS]
         vitrine registry verify [--root DIR] [--storage s3://…]
         vitrine registry retention --retention FILE [--root DIR] [--dry-run]
+        vitrine registry htpasswd USER < PASSWORD
 
 A registry: docker, podman, skopeo and Vitrine push images to it and pull them from it (OCI distribution 1.1).
 "verify" reads every blob and manifest again and says which are damaged; "retention" takes away what the rules say, or with --dry-run
-only says it. The server may run meanwhile.
+only says it. The server may run meanwhile. "htpasswd" prints a user's line for --htpasswd; the password is one line of standard input.
 Without --htpasswd anyone who reaches the address may do everything, so it then serves this machine only.
 
 Options:
@@ -113,6 +116,7 @@ function readTask(args: readonly string[]): (() => Promise<void>) | undefined {
       return undefined;
     }
     const [command, ...rest] = positionals;
+    if (command === "htpasswd") return toUserLine(args, rest);
     if (rest.length > 0) throw wrong(`"${rest.join(" ")}" is one word too many`);
     if (command === "serve") {
       if (values["dry-run"]) throw wrong("--dry-run is no option of serve");
@@ -154,6 +158,19 @@ function toRetention(args: readonly string[], values: Values): () => Promise<voi
     const tags = retired.filter(({ tag }) => tag !== undefined).length;
     const words = `${tags} tags and ${retired.length - tags} manifests`;
     process.stdout.write(isDry ? `${words} would go\n` : `${words} went; their blobs go with the next collection\n`);
+  };
+}
+
+function toUserLine(args: readonly string[], [user = "", ...rest]: readonly string[]): () => Promise<void> {
+  requireOnly(args, { command: "htpasswd", known: [] });
+  if (rest.length > 0 || !/^[^\s:#][^\s:]{0,99}$/.test(user))
+    throw wrong(`"${[user, ...rest].join(" ")}" is no user's name`);
+  return async () => {
+    const password = (await Bun.stdin.text()).replace(/\r?\n$/, "");
+    if (password === "" || /[\r\n]/.test(password)) throw wrong("The password is one line of standard input");
+    // More bytes than these bcrypt does not look at.
+    if (Buffer.byteLength(password) > maxPasswordBytes) throw wrong(`A password may have ${maxPasswordBytes} bytes`);
+    process.stdout.write(`${user}:${await Bun.password.hash(password, { algorithm: "bcrypt", cost: passwordCost })}\n`);
   };
 }
 
