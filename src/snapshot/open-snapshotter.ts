@@ -2,13 +2,14 @@ import type { Database } from "bun:sqlite";
 import { join } from "node:path";
 import { EngineError, type Paths } from "../common/index.ts";
 import { filesystemOf, lstat } from "../kernel/index.ts";
+import { backingName } from "./backing.ts";
 import { fuseOverlay, kernelOverlay, type OverlayFlavour } from "./overlay-flavour.ts";
 import { OverlaySnapshotter } from "./overlay-snapshotter.ts";
 import { obstacleToOverlay } from "./overlay-trial.ts";
 import { layerCount } from "./records.ts";
 import type { Snapshotter } from "./snapshotter.ts";
 import { TreeSnapshotter } from "./tree-snapshotter.ts";
-import { backingName, btrfsTrees, vfsTrees } from "./tree-store.ts";
+import { btrfsTrees, vfsTrees } from "./tree-store.ts";
 
 export const storageDrivers = ["overlay2", "btrfs", "fuse-overlayfs", "vfs"] as const;
 export type StorageDriver = (typeof storageDrivers)[number];

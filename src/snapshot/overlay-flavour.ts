@@ -1,10 +1,9 @@
 // What shows a stack of directories as one tree: the kernel's overlay, or a program that does the same in user space.
 import { opaqueAttribute, isWhiteout, splitPath, walkTree, whiteoutPrefix, type TreeNode } from "../archive/index.ts";
-import { closeFd, listsTypes, openDirectory, openFlags, openInRoot } from "../kernel/index.ts";
 import type { Mount } from "../spec/index.ts";
+import { backingName, supportsTypes } from "./backing.ts";
 import type { LowerView } from "./lower-view.ts";
 import { overlayOptions } from "./overlay2-layout.ts";
-import { backingName } from "./tree-store.ts";
 
 /** Directories relative to `workingDirectory`; `lowers` top first. */
 export interface OverlayStack {
@@ -100,13 +99,4 @@ function* walkMarked(rootFd: number, { below, skip }: UpperWalk): Generator<Tree
       yield { path, stat, xattrs: new Map([...xattrs].filter(([name]) => name !== opaqueAttribute)) };
     } else yield node;
   }
-}
-
-function supportsTypes(root: string): boolean {
-  const rootFd = openDirectory(root);
-  const fd = openInRoot(rootFd, ".", { flags: openFlags.directory });
-  const told = listsTypes(fd);
-  closeFd(fd);
-  closeFd(rootFd);
-  return told !== false;
 }

@@ -14,19 +14,13 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { mountDataLimitBytes, unmount } from "../kernel/index.ts";
+import { keyLimitBytes } from "./snapshot-key.ts";
 import type { Trash } from "./trash.ts";
 
 const linkLength = 26;
 const linkPattern = /^l\/[A-Z2-7]{26}$/;
 /** So that the redirects and copies of other overlays cannot get into an upper directory, which must be a plain diff. */
 export const overlayOptions: readonly string[] = ["metacopy=off", "index=off", "redirect_dir=off"];
-const keyLimitBytes = 64;
-const keyPattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
-
-/** A snapshot's key names directories; the limit keeps the mount data within its page. */
-export function isKey(key: string): boolean {
-  return keyPattern.test(key) && key.length <= keyLimitBytes && !key.endsWith("-init");
-}
 
 /**
  * Image layers a container can stand on: as many as leave room for the init layer and the longest key in mount(2)'s one page.

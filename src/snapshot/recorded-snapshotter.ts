@@ -4,8 +4,8 @@ import { EngineError, type Paths } from "../common/index.ts";
 import { syncfs } from "../kernel/index.ts";
 import { Arrivals } from "./arrivals.ts";
 import { chainIdOf } from "./chain-id.ts";
-import { isKey } from "./overlay2-layout.ts";
 import { SnapshotRecords, type SnapshotRecord } from "./records.ts";
+import { isKey } from "./snapshot-key.ts";
 import type { ExpectedLayer, Layer, ParentLayer } from "./snapshotter.ts";
 import { Trash } from "./trash.ts";
 

@@ -7,12 +7,12 @@ import {
   closeFd,
   createSubvolume,
   destroySubvolume,
-  filesystemOf,
   lstat,
   openDirectory,
   snapshotSubvolume,
   subvolumeInode,
 } from "../kernel/index.ts";
+import { backingName } from "./backing.ts";
 
 /** The tree of a directory is at `<directory>/root`. */
 export const treeName = "root";
@@ -69,12 +69,6 @@ export const btrfsTrees: TreeStore = {
 function makeEmpty(directory: string): void {
   mkdirSync(join(directory, treeName));
   chmodSync(join(directory, treeName), 0o755);
-}
-
-/** Docker's names of file systems. */
-export function backingName(path: string): string {
-  const { type } = filesystemOf(path);
-  return type === "ext4" ? "extfs" : type;
 }
 
 /** A container may have made subvolumes of its own, within which there may be more. */
