@@ -34,6 +34,7 @@ import { summarizeImages, type SummaryOptions } from "./image-summaries.ts";
 import { ImageTable, referenceText } from "./image-table.ts";
 import { importImage, type ImportOptions } from "./import-image.ts";
 import { LayerHolds, type LayerHold } from "./layer-holds.ts";
+import { releaseLayers } from "./layer-release.ts";
 import { loadImages } from "./load-images.ts";
 import { pullImage, type PullOptions } from "./pull-image.ts";
 import { pushImage, type PushOptions } from "./push-image.ts";
@@ -113,6 +114,16 @@ export class ImageStore {
   /** Keeps layers that no image names yet from being collected. Dispose it when the image is created. */
   hold(purpose: string): LayerHold {
     return this.#services.holds.hold(purpose);
+  }
+
+  /** Keeps the layers that another room's records name by their tops, for as long as they do. */
+  keepLayersOf(tops: () => Iterable<string>): void {
+    this.#services.holds.keepAlso(tops);
+  }
+
+  /** Removes those layers of a chain, top first, that nothing needs any more; returns their chainIDs. */
+  async releaseLayers(chainIds: readonly string[]): Promise<string[]> {
+    return releaseLayers(this.#services, chainIds);
   }
 
   /** Puts `repository:tag` on an image; the tag moves when another image had it. */

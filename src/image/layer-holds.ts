@@ -12,6 +12,7 @@ export class LayerHolds {
   readonly #snapshots: Snapshotter;
   readonly #startedAt = Date.now();
   readonly #letGo = new Set<string>();
+  readonly #lasting: (() => Iterable<string>)[] = [];
 
   constructor(snapshots: Snapshotter) {
     this.#snapshots = snapshots;
@@ -26,6 +27,11 @@ export class LayerHolds {
       },
       [Symbol.dispose]: () => void this.#live.delete(entry),
     };
+  }
+
+  /** Keeps, for good, the layers that a record of another room names: asked anew each time. */
+  keepAlso(tops: () => Iterable<string>): void {
+    this.#lasting.push(tops);
   }
 
   /** Says of layers that the image which named them is gone. */
@@ -49,12 +55,13 @@ export class LayerHolds {
   /** Every held layer with those below it. */
   chainIds(): Set<string> {
     const held = new Set<string>();
-    for (const { chainIds } of this.#live) {
-      for (const chainId of chainIds) {
-        held.add(chainId);
-        if (this.#snapshots.layer(chainId)) for (const layer of this.#snapshots.chain(chainId)) held.add(layer.chainId);
-      }
-    }
+    const add = (chainId: string): void => {
+      if (held.has(chainId)) return;
+      held.add(chainId);
+      if (this.#snapshots.layer(chainId)) for (const layer of this.#snapshots.chain(chainId)) held.add(layer.chainId);
+    };
+    for (const { chainIds } of this.#live) for (const chainId of chainIds) add(chainId);
+    for (const tops of this.#lasting) for (const chainId of tops()) add(chainId);
     return held;
   }
 }
