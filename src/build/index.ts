@@ -48,3 +48,6 @@ export {
   type ProvenanceBuild,
   type ProvenanceOptions,
 } from "./provenance-predicate.ts";
+export { attestResult, type AttestedPredicate } from "./attest-result.ts";
+export { exporterOptions, type ExporterOptions } from "./exporter-options.ts";
+export { exportResult, openExportedTree, type ExportRequest, type ExportSink } from "./exporter.ts";

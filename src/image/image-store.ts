@@ -41,7 +41,7 @@ import { pushImage, type PushOptions } from "./push-image.ts";
 import { SharedWork, type Work } from "./shared-work.ts";
 import { pruneImages } from "./prune-images.ts";
 import { removeImage } from "./remove-image.ts";
-import { saveImages } from "./save-images.ts";
+import { saveImageAs, saveImages } from "./save-images.ts";
 import { tagImage } from "./tag-image.ts";
 
 /** Matched as text: whatever else people may pass, an id or no reference at all, is not an embedded image. */
@@ -220,6 +220,11 @@ export class ImageStore {
   /** One archive of both forms: OCI layout and docker-archive's manifest.json over the same blobs. */
   async save(references: readonly string[], platform?: Platform): Promise<AsyncIterable<Uint8Array>> {
     return saveImages(this.#services, references, platform);
+  }
+
+  /** The same of one image, under names that it has there only: `app:v1`. */
+  async saveAs(id: string, names: readonly string[]): Promise<AsyncIterable<Uint8Array>> {
+    return saveImageAs(this.#services, id, names);
   }
 
   /** Makes an image of programs of the host and what they need; the last message's status is its id. */

@@ -6,6 +6,7 @@ import {
   mediaTypes,
   parseReference,
   repositoryName,
+  withDefaultTag,
   type Descriptor,
   type Manifest,
   type Platform,
@@ -38,6 +39,19 @@ export async function saveImages(
   if (references.length === 0) throw new EngineError("invalidArgument", "No image was named to be saved");
   const selected = select(services, references, platform);
   return stream(services, selected);
+}
+
+/** One image under names that need not be here. See `ImageStore.saveAs`. */
+export async function saveImageAs(
+  services: ImageServices,
+  id: string,
+  names: readonly string[],
+): Promise<AsyncIterable<Uint8Array>> {
+  const tags = names.map((name) => {
+    const reference = withDefaultTag(parseReference(name));
+    return { repository: repositoryName(reference), tag: reference.tag ?? "latest" };
+  });
+  return stream(services, [{ image: getImage(services.table, id), tags }]);
 }
 
 async function* stream(services: ImageServices, selected: readonly Selected[]): AsyncGenerator<Uint8Array> {

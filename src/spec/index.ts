@@ -1,3 +1,4 @@
+export { parseBuildOutput, type BuildOutput } from "./build-output.ts";
 export * from "./descriptor.ts";
 export * from "./docker.ts";
 export * from "./docker-objects.ts";
