@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream";
 import type { StdioSession } from "../engine/index.ts";
 
 /** What a route answers; `server.ts` alone writes it to a connection, so that routes are tested without a socket. */
@@ -29,6 +30,12 @@ export type ApiReply =
       readonly readsInput: boolean;
       /** Bytes by which a client at a terminal leaves it. */
       readonly detachKeys: readonly number[];
+    }
+  | {
+      /** After the 101 answer the connection speaks another protocol until it closes. */
+      readonly kind: "takeover";
+      readonly upgrade: string;
+      readonly serve: (connection: Duplex) => Promise<void>;
     };
 
 export function json(body: unknown, status = 200): ApiReply {

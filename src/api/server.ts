@@ -10,6 +10,7 @@ import type { ApiReply } from "./reply.ts";
 import { ApiRequest } from "./request.ts";
 import { Router } from "./router.ts";
 import { buildRoutes } from "./routes/build.ts";
+import { buildkitRoutes, lazyBuildkit } from "./routes/buildkit.ts";
 import { commitRoutes } from "./routes/commit.ts";
 import { containerFileRoutes } from "./routes/container-files.ts";
 import { containerIoRoutes } from "./routes/container-io.ts";
@@ -47,7 +48,11 @@ export async function createServer(options: ServerOptions): Promise<ApiServer> {
     socket.on("close", () => connections.delete(socket));
   });
   server.on("request", (request, response) => void answer(router, options, request, response));
-  server.on("upgrade", (request, socket) => void answerUpgrade(router, options, request, socket as Socket));
+  server.on("upgrade", (request, socket, head) => {
+    // What came together with the request belongs to the protocol that follows.
+    if (head.length > 0) socket.unshift(head);
+    void answerUpgrade(router, options, request, socket as Socket);
+  });
   await listen(server, options.socketPath);
   chmodSync(options.socketPath, 0o660);
   return {
@@ -62,6 +67,7 @@ export async function createServer(options: ServerOptions): Promise<ApiServer> {
 
 function createRouter(engine: Engine): Router {
   const router = new Router();
+  const buildkit = lazyBuildkit(engine);
   for (const routes of [
     systemRoutes(engine),
     containerRoutes(engine),
@@ -70,7 +76,8 @@ function createRouter(engine: Engine): Router {
     commitRoutes(engine),
     imageRoutes(engine),
     registryRoutes(engine),
-    buildRoutes(engine),
+    buildRoutes(engine, buildkit),
+    buildkitRoutes(buildkit),
     volumeAndNetworkRoutes(engine),
     vitrineRoutes(engine),
   ]) {
@@ -184,6 +191,8 @@ async function send(response: ServerResponse, reply: ApiReply, signal: AbortSign
     case "stream":
       await sendStream(response, reply, signal);
       return;
+    case "takeover":
+      throw new EngineError("invalidArgument", "The request asks for no upgrade of its connection");
     case "hijack": {
       // A client that did not ask for an upgrade is fed the output as an ordinary body, which needs no input.
       using session = reply.session;
@@ -252,7 +261,10 @@ async function answerUpgrade(
     const reply = await route(router, message, { signal: gone.signal, upgrade: true });
     if (reply.kind === "hijack")
       await hijack(socket, reply, { signal: gone.signal, upgrade: String(message.headers.upgrade ?? "tcp") });
-    else writePlain(socket, reply);
+    else if (reply.kind === "takeover") {
+      socket.write(`HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: ${reply.upgrade}\r\n\r\n`);
+      await reply.serve(socket);
+    } else writePlain(socket, reply);
   } catch (thrown) {
     const error = noticed(thrown, options, message);
     writePlain(socket, { kind: "json", status: httpStatus(error.code, error.data), body: { message: error.message } });

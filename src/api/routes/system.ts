@@ -5,7 +5,7 @@ import { apiVersion, minimumApiVersion } from "../versions.ts";
 
 const pingHeaders = {
   "Api-Version": apiVersion,
-  "Builder-Version": "1",
+  "Builder-Version": "2",
   "Docker-Experimental": "false",
   Swarm: "inactive",
   "Cache-Control": "no-cache, no-store, must-revalidate",

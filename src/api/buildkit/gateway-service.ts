@@ -1,0 +1,98 @@
+import { EngineError } from "../../common/index.ts";
+import type { BuildJob, JobResult } from "./build-job.ts";
+import { enabled, frontendCapabilities, graphCapabilities } from "./capabilities.ts";
+import { ClientSession } from "./client-session.ts";
+import type { BuildServices } from "./control-service.ts";
+import { containerMethods, gatewayMethods as methods, type GatewayResult } from "./gateway-messages.ts";
+import { unary, type GrpcCall, type GrpcMethods } from "./grpc-server.ts";
+import { errorOf } from "./grpc-status.ts";
+import { solveFrontend } from "./solve-build.ts";
+import { statusWith } from "./status-records.ts";
+import { worker } from "./worker.ts";
+
+/**
+ * moby.buildkit.v1.frontend.LLBBridge: a client that drives its build itself. Its Control.Solve has an empty frontend; it asks here
+ * for solves, looks at their results, and returns one of them, which that Solve then exports.
+ */
+export function gatewayService(services: BuildServices): GrpcMethods {
+  const job = (call: GrpcCall): Promise<BuildJob> =>
+    services.jobs.find(String(call.headers["buildkit-controlapi-buildid"] ?? ""));
+  const refused = containerMethods.map((path) => [path, refuseContainer(path)] as const);
+  return {
+    ...Object.fromEntries(refused),
+    [methods.ping.path]: unary(methods.ping, async (_, call) => {
+      await job(call);
+      return {
+        frontendApiCaps: enabled(frontendCapabilities),
+        llbCaps: enabled(graphCapabilities),
+        workers: [await worker(services.engine)],
+      };
+    }),
+    [methods.solve.path]: unary(methods.solve, async (request, call) => {
+      const current = await job(call);
+      if (request.frontend === "" && (request.definition?.def.length ?? 0) === 0) return { result: resultOf("") };
+      if (request.cacheImports.length > 0) {
+        throw new EngineError(
+          "unsupported",
+          `cache import of type "${request.cacheImports[0]?.type}" is not built yet`,
+        );
+      }
+      const session = new ClientSession(await services.sessions.find(current.sessionId, call.signal), services.session);
+      const built = await solveFrontend(
+        {
+          frontend: request.frontend,
+          attributes: request.frontendOpt,
+          definitions: request.definition?.def.length ?? 0,
+          inputs: [...request.frontendInputs.keys()],
+          entitlements: current.entitlements,
+        },
+        { engine: services.engine, session, job: current, signal: AbortSignal.any([call.signal, current.signal]) },
+      );
+      const id = current.keep(built);
+      return request.allowResultReturn ? { result: { ...resultOf(id), metadata: built.metadata } } : { ref: id };
+    }),
+    [methods.evaluate.path]: unary(methods.evaluate, async ({ ref }, call) => {
+      // Solves are evaluated at once here, so that a result is all there is to look for.
+      if (ref !== "") (await job(call)).result(ref);
+      return {};
+    }),
+    [methods.inputs.path]: unary(methods.inputs, async (_, call) => {
+      await job(call);
+      return { definitions: new Map() };
+    }),
+    [methods.warn.path]: unary(methods.warn, async ({ digest, level, short, detail, url }, call) => {
+      const warning = { vertex: digest, level, url, file: "", range: [] };
+      const texts = {
+        short: Buffer.from(short).toString(),
+        detail: detail.map((line) => Buffer.from(line).toString()),
+      };
+      (await job(call)).tell(statusWith({ warnings: [{ ...warning, ...texts }] }));
+      return {};
+    }),
+    [methods.return.path]: unary(methods.return, async ({ result, error }, call) => {
+      const current = await job(call);
+      if (error && error.code !== 0) current.fail(errorOf(error));
+      else current.return(returned(current, result));
+      return {};
+    }),
+  };
+}
+
+function refuseContainer(path: string): GrpcMethods[string] {
+  return () => {
+    throw new EngineError("unsupported", `${path.split("/").at(-1)}: containers of a build's client are not built yet`);
+  };
+}
+
+/** An empty reference stands for an empty result. */
+function resultOf(id: string): GatewayResult {
+  const ref = id === "" ? undefined : { id, def: undefined };
+  return { refDeprecated: "", ref, refs: undefined, metadata: new Map() };
+}
+
+function returned(job: BuildJob, result: GatewayResult | undefined): JobResult {
+  const many = [...(result?.refs?.refs.values() ?? [])];
+  if (many.length > 1) throw new EngineError("unsupported", "A result for more than one platform is not built yet");
+  const id = result?.ref?.id || result?.refDeprecated || many[0]?.id || "";
+  return id === "" ? { imageId: undefined, metadata: result?.metadata ?? new Map() } : job.result(id);
+}

@@ -1,0 +1,58 @@
+import { frontendOptions, type Entitlement } from "../../build/index.ts";
+import { EngineError } from "../../common/index.ts";
+import type { Engine } from "../../engine/index.ts";
+import type { BuildJob, JobResult } from "./build-job.ts";
+import type { ClientSession } from "./client-session.ts";
+
+export interface FrontendSolve {
+  readonly frontend: string;
+  readonly attributes: ReadonlyMap<string, string>;
+  /** Graphs in BuildKit's own form, by name. */
+  readonly definitions: number;
+  readonly inputs: readonly string[];
+  readonly entitlements: readonly string[];
+}
+
+/** One run of the Dockerfile frontend for a client's job. Throws unsupported for another frontend and for graphs of the client. */
+export async function solveFrontend(
+  solve: FrontendSolve,
+  services: { engine: Engine; session: ClientSession; job: BuildJob; signal: AbortSignal },
+): Promise<JobResult> {
+  if (solve.definitions > 0) {
+    throw new EngineError("unsupported", "A build graph in BuildKit's own form (LLB) is not taken; use a Dockerfile");
+  }
+  if (solve.frontend !== "dockerfile.v0") {
+    throw new EngineError("unsupported", `frontend "${solve.frontend}" is not built; use the Dockerfile's own`);
+  }
+  if (solve.inputs.length > 0) {
+    throw new EngineError("unsupported", `frontend inputs "${solve.inputs.join('", "')}" are not built yet`);
+  }
+  const request = solve.attributes.get("requestid");
+  if (request !== undefined) throw new EngineError("unsupported", `the frontend's "${request}" is not built yet`);
+  const events = services.engine.builds.solve({
+    session: services.session,
+    frontend: frontendOptions(plainAttributes(solve.attributes)),
+    dialect: "buildkit",
+    tags: [],
+    entitlements: solve.entitlements.map(entitlement),
+    signal: services.signal,
+  });
+  for (;;) {
+    const { done, value } = await events.next();
+    if (done) return { imageId: value.imageId, metadata: new Map() };
+    if (value.type === "status") services.job.tell(value.status);
+  }
+}
+
+/** What clients say of themselves, and of where the Dockerfile comes from, is no option of the build. */
+const notOptions =
+  /^(vcs:|frontend\.caps$|local-sessionid:|build-arg:BUILDKIT_SYNTAX$|localdir:|dockerfilekey$|contextkey$)/;
+
+function plainAttributes(attributes: ReadonlyMap<string, string>): Record<string, string> {
+  return Object.fromEntries([...attributes].filter(([name]) => !notOptions.test(name)));
+}
+
+function entitlement(name: string): Entitlement {
+  if (name === "network.host" || name === "security.insecure") return name;
+  throw new EngineError("unsupported", `entitlement "${name}" is not known`);
+}

@@ -1,0 +1,147 @@
+import { expect, test } from "bun:test";
+import { mkdirSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { GrpcFailure, PeerControl, PeerSession, peerBuild, upgraded } from "../../support/buildkit-peer.ts";
+import { busyboxEngine } from "../../support/busybox-engine.ts";
+import { newScratch } from "../../support/scratch.ts";
+
+const engine = busyboxEngine();
+
+/** A context: files by path, the Dockerfile among them. */
+function contextIn(root: string, files: Readonly<Record<string, string>>): { context: string; dockerfile: string } {
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(join(root, path, ".."), { recursive: true });
+    writeFileSync(join(root, path), text);
+  }
+  return { context: root, dockerfile: root };
+}
+
+async function failureOf(build: Promise<unknown>): Promise<GrpcFailure> {
+  try {
+    await build;
+  } catch (error) {
+    if (error instanceof GrpcFailure) return error;
+    throw error;
+  }
+  throw new Error("The build went through");
+}
+
+test("a client that drives its build through the gateway gets an image, its progress and its name", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, {
+    Dockerfile: "FROM busybox\nCOPY sub /in\nRUN cat /in/b && echo done-it\nCMD cat /in/b\n",
+    "sub/b": "from the client\n",
+  });
+  symlinkSync("b", join(scratch.path, "sub/link"));
+  const built = await peerBuild(engine.socket, { folders, exporter: { name: "peer:1,peer:2" } });
+  expect(built.response["image.name"]).toBe("docker.io/library/peer:1,docker.io/library/peer:2");
+  expect(built.response["containerimage.config.digest"]).toMatch(/^sha256:[0-9a-f]{64}$/);
+  expect(built.output).toContain("from the client\n");
+  expect(built.output).toContain("done-it\n");
+  expect(built.vertices.map(({ name }) => name).join("\n")).toContain("RUN cat /in/b && echo done-it");
+  expect(built.vertices.every(({ error }) => error === "")).toBe(true);
+  expect(await engine.must("run", "--rm", "peer:2", "cat", "/in/link")).toBe("from the client");
+});
+
+test("a client that names the Dockerfile's frontend itself gets the same", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, { Dockerfile: "FROM busybox\nRUN echo direct > /d\n" });
+  const built = await peerBuild(engine.socket, { folders, direct: true, exporter: { name: "direct:1" } });
+  expect(built.response["image.name"]).toBe("docker.io/library/direct:1");
+  expect(await engine.must("run", "--rm", "direct:1", "cat", "/d")).toBe("direct");
+});
+
+test("a failed command ends the build with its exit code, and its vertex says so", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, { Dockerfile: "FROM busybox\nRUN echo seen; exit 7\n" });
+  const failure = await failureOf(peerBuild(engine.socket, { folders }));
+  expect(failure.message).toMatch(/exit 7.*7$/s);
+});
+
+test("files that are as they were are not asked for again; changed, new and deleted ones are followed", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, {
+    Dockerfile:
+      "FROM busybox\nCOPY data /data\nRUN cd /data && find . -type f | sort && cat $(find . -type f | sort)\n",
+    "data/a": "one\n",
+    "data/deep/b": "two\n",
+    "data/gone/c": "three\n",
+  });
+  const requests: string[][] = [];
+  const build = async (): Promise<string> => {
+    let session: PeerSession | undefined;
+    const sharedKey = `stat-cache-${scratch.path}`;
+    const { output } = await peerBuild(engine.socket, { folders, sharedKey, onSession: (one) => (session = one) });
+    requests.push((session?.requested ?? []).filter((path) => path.startsWith("data/")).toSorted());
+    return output;
+  };
+  await build();
+  expect([...new Set(requests[0])]).toEqual(["data/a", "data/deep/b", "data/gone/c"]);
+  await build();
+  expect(requests[1]).toEqual([]);
+  writeFileSync(join(scratch.path, "data/a"), "uno\n");
+  utimesSync(join(scratch.path, "data/a"), new Date(), new Date(Date.now() + 5000));
+  rmSync(join(scratch.path, "data/gone"), { recursive: true });
+  writeFileSync(join(scratch.path, "data/new"), "four\n");
+  const output = await build();
+  expect([...new Set(requests[2])]).toEqual(["data/a", "data/new"]);
+  expect(output).toContain("./a\n./deep/b\n./new\n");
+  expect(output).toContain("uno\ntwo\nfour\n");
+});
+
+test("a client's path that climbs out, comes out of order or changes while it is read ends the build, and nothing is written outside", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, { Dockerfile: "FROM busybox\nCOPY f /\n", f: "content" });
+  const forged = (path: string, lie: { path?: string; size?: number }): Promise<GrpcFailure> =>
+    failureOf(peerBuild(engine.socket, { folders, forge: (one) => (one === path ? lie : undefined) }));
+  const before = readdirSync(engine.root).toSorted();
+  expect((await forged("f", { path: "../escaped" })).message).toContain("climb out");
+  expect((await forged("f", { path: "/etc/escaped" })).message).toContain("climb out");
+  expect((await forged("f", { path: "A" })).message).toContain("out of order");
+  expect((await forged("f", { size: 3 })).message).toContain("changed while it was read");
+  expect((await forged("f", { size: 300 })).message).toContain("changed while it was read");
+  expect(readdirSync(engine.root).toSorted()).toEqual(before);
+});
+
+test("a symlink of the client that leads out of its folder is only a symlink here", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, { Dockerfile: "FROM busybox\nCOPY d /d\nRUN readlink /d/out\n", "d/x": "" });
+  symlinkSync("/etc/hostname", join(scratch.path, "d/out"));
+  const { output } = await peerBuild(engine.socket, { folders });
+  expect(output).toContain("/etc/hostname\n");
+});
+
+test("what is not built is refused by name", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, { Dockerfile: "FROM busybox\n" });
+  const refused = async (options: Partial<Parameters<typeof peerBuild>[1]>): Promise<string> => {
+    const failure = await failureOf(peerBuild(engine.socket, { folders, ...options }));
+    expect(failure.code).toBe(12);
+    return failure.message;
+  };
+  expect(await refused({ exporterType: "nonsense" })).toContain('exporter "nonsense"');
+  expect(await refused({ frontendOptions: { nonsense: "1" } })).toContain('"nonsense"');
+});
+
+test("the worker, health and the version answer; an unknown method is Unimplemented", async () => {
+  using calls = await PeerControl.open(engine.socket);
+  const workers = await calls.one("/moby.buildkit.v1.Control/ListWorkers", []);
+  const [worker] = workers.messages(1);
+  expect(worker?.messages(3).map((one) => `${one.text(2)}/${one.text(1)}`)).toEqual(["linux/amd64"]);
+  expect((await calls.one("/grpc.health.v1.Health/Check", [])).integer(1)).toBe(1);
+  const info = await calls.one("/moby.buildkit.v1.Control/Info", []);
+  expect(info.message(1)?.text(2)).toMatch(/^v\d+\.\d+\.\d+$/);
+  const failure = await failureOf(calls.call("/moby.buildkit.v1.Control/Nonsense", []));
+  expect(failure.code).toBe(12);
+  const container = await failureOf(calls.call("/moby.buildkit.v1.frontend.LLBBridge/NewContainer", []));
+  expect(container.message).toContain("NewContainer");
+});
+
+test("a session without an id, a second of the same id, and another protocol are refused before anything is taken over", async () => {
+  expect(upgraded(engine.socket, "/session")).rejects.toThrow("400");
+  using session = await PeerSession.open(engine.socket, {});
+  const again = upgraded(engine.socket, "/session", [`X-Docker-Expose-Session-Uuid: ${session.id}`]);
+  expect(again).rejects.toThrow("409");
+  const plain = await engine.api("POST", "/grpc");
+  expect(plain.status).toBe(400);
+});

@@ -1,0 +1,426 @@
+// A client of BuildKit's services, written from the published protocol (moby/buildkit *.proto, tonistiigi/fsutil send.go), on
+// node:http2 and with nothing of ours: what buildx does on the docker driver.
+import { EventEmitter, once } from "node:events";
+import { lstatSync, openSync, readdirSync, readlinkSync, readSync, closeSync } from "node:fs";
+import { connect as connectHttp2, createServer, type ClientHttp2Session, type ServerHttp2Stream } from "node:http2";
+import { connect, type Socket } from "node:net";
+import { join } from "node:path";
+import { Duplex } from "node:stream";
+import { toWire, wireMap, WireReader, type WireMessage } from "./protobuf-wire.ts";
+
+export class GrpcFailure extends Error {
+  constructor(
+    readonly code: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+function framed(message: Uint8Array): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(message.length, 1);
+  return Buffer.concat([head, message]);
+}
+
+/** Cuts a stream's bytes into its messages. */
+class Unframer {
+  #rest = Buffer.alloc(0);
+  push(chunk: Buffer): Buffer[] {
+    this.#rest = Buffer.concat([this.#rest, chunk]);
+    const messages: Buffer[] = [];
+    while (this.#rest.length >= 5 && this.#rest.length >= 5 + this.#rest.readUInt32BE(1)) {
+      const end = 5 + this.#rest.readUInt32BE(1);
+      messages.push(this.#rest.subarray(5, end));
+      this.#rest = this.#rest.subarray(end);
+    }
+    return messages;
+  }
+}
+
+/** Asks for an upgrade to h2c and hands the connection over once the engine agreed. */
+export async function upgraded(path: string, url: string, headers: readonly string[] = []): Promise<Duplex> {
+  const socket = connect(path);
+  await once(socket, "connect");
+  const lines = [
+    `POST ${url} HTTP/1.1`,
+    "Host: ",
+    "Connection: Upgrade",
+    "Upgrade: h2c",
+    "Content-Length: 0",
+    ...headers,
+  ];
+  socket.write(`${lines.join("\r\n")}\r\n\r\n`);
+  let head = Buffer.alloc(0);
+  for (;;) {
+    const [chunk] = (await once(socket, "data")) as [Buffer];
+    head = Buffer.concat([head, chunk]);
+    const end = head.indexOf("\r\n\r\n");
+    if (end < 0) continue;
+    socket.pause();
+    const status = head.toString("latin1", 0, end);
+    if (!status.startsWith("HTTP/1.1 101")) {
+      socket.destroy();
+      throw new Error(`${status.split("\r\n")[0]}: ${head.toString("utf8", end + 4)}`);
+    }
+    return withFirst(socket, head.subarray(end + 4));
+  }
+}
+
+/** The connection with what was read of it already in front. */
+function withFirst(socket: Socket, first: Buffer): Duplex {
+  const duplex = new Duplex({
+    read: () => void socket.resume(),
+    write: (chunk, _encoding, done) => void socket.write(chunk, () => done()),
+    final: (done) => void socket.end(() => done()),
+    destroy(error, done) {
+      socket.destroy();
+      done(error);
+    },
+  });
+  if (first.length > 0) duplex.push(first);
+  socket.on("data", (data: Buffer) => void (duplex.push(data) || socket.pause()));
+  socket.on("end", () => duplex.push(null));
+  socket.on("close", () => duplex.destroy());
+  socket.on("error", () => duplex.destroy());
+  return duplex;
+}
+
+/** The calls of `/grpc`. */
+export class PeerControl implements Disposable {
+  private constructor(private readonly session: ClientHttp2Session) {}
+
+  static async open(socketPath: string): Promise<PeerControl> {
+    const socket = await upgraded(socketPath, "/grpc");
+    const session = connectHttp2("http://localhost", { createConnection: () => socket });
+    session.on("error", () => {});
+    return new PeerControl(session);
+  }
+
+  [Symbol.dispose](): void {
+    this.session.destroy();
+  }
+
+  /** All messages of the answer; throws the call's status. */
+  async call(path: string, message: WireMessage, headers: Record<string, string> = {}): Promise<WireReader[]> {
+    const answers: WireReader[] = [];
+    await this.listen(path, message, { headers, take: (answer) => void answers.push(answer) });
+    return answers;
+  }
+
+  async one(path: string, message: WireMessage, headers: Record<string, string> = {}): Promise<WireReader> {
+    const [answer] = await this.call(path, message, headers);
+    if (!answer) throw new Error(`${path} answered nothing`);
+    return answer;
+  }
+
+  async listen(
+    path: string,
+    message: WireMessage,
+    options: { headers?: Record<string, string>; take: (answer: WireReader) => void; signal?: AbortSignal },
+  ): Promise<void> {
+    const stream = this.session.request({
+      ":method": "POST",
+      ":path": path,
+      "content-type": "application/grpc",
+      te: "trailers",
+      ...options.headers,
+    });
+    let status: number | undefined;
+    let text = "";
+    const note = (headers: Record<string, unknown>): void => {
+      if (headers["grpc-status"] === undefined) return;
+      status = Number(headers["grpc-status"]);
+      text = decodeURIComponent(String(headers["grpc-message"] ?? ""));
+    };
+    stream.on("response", note);
+    stream.on("trailers", note);
+    stream.on("error", () => {});
+    options.signal?.addEventListener("abort", () => stream.close(8));
+    const unframer = new Unframer();
+    stream.on("data", (chunk: Buffer) => {
+      for (const one of unframer.push(chunk)) options.take(new WireReader(one));
+    });
+    stream.end(framed(toWire(message)));
+    await once(stream, "close");
+    if (status !== 0) throw new GrpcFailure(status ?? -1, text);
+  }
+}
+
+export interface PeerSessionOptions {
+  /** Name → folder: `context`, `dockerfile`. */
+  readonly folders?: Readonly<Record<string, string>>;
+  readonly secrets?: Readonly<Record<string, string>>;
+  readonly sharedKey?: string;
+  /** Changes what is told of a file, for a client that lies. */
+  readonly forge?: (path: string) => { path?: string; size?: number } | undefined;
+}
+
+/** The session of a build: connects `/session` and serves what the engine asks for. Dispose it to leave. */
+export class PeerSession implements Disposable {
+  readonly id = crypto.randomUUID().replaceAll("-", "");
+  /** How often the engine asked for which method, and the contents that it asked for. */
+  readonly calls: string[] = [];
+  readonly requested: string[] = [];
+  readonly patterns: Record<string, unknown>[] = [];
+  #socket: Duplex | undefined;
+
+  constructor(private readonly options: PeerSessionOptions) {}
+
+  static async open(socketPath: string, options: PeerSessionOptions): Promise<PeerSession> {
+    const session = new PeerSession(options);
+    const methods = [
+      "/moby.filesync.v1.FileSync/DiffCopy",
+      "/grpc.health.v1.Health/Check",
+      ...(options.secrets ? ["/moby.buildkit.secrets.v1.Secrets/GetSecret"] : []),
+    ];
+    const socket = await upgraded(socketPath, "/session", [
+      `X-Docker-Expose-Session-Uuid: ${session.id}`,
+      `X-Docker-Expose-Session-Sharedkey: ${options.sharedKey ?? ""}`,
+      ...methods.map((method) => `X-Docker-Expose-Session-Grpc-Method: ${method}`),
+    ]);
+    session.#serve(socket);
+    return session;
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket?.destroy();
+  }
+
+  #serve(socket: Duplex): void {
+    this.#socket = socket;
+    const server = createServer();
+    server.on("sessionError", () => {});
+    server.on("stream", (stream: ServerHttp2Stream, headers) => {
+      const path = String(headers[":path"]);
+      this.calls.push(path);
+      stream.on("error", () => {});
+      if (path.endsWith("/DiffCopy")) this.#sendFolder(stream, headers);
+      else if (path.endsWith("/GetSecret")) this.#secret(stream);
+      else refuse(stream, 12, `unknown method ${path}`);
+    });
+    server.emit("connection", socket);
+  }
+
+  #secret(stream: ServerHttp2Stream): void {
+    const unframer = new Unframer();
+    stream.on("data", (chunk: Buffer) => {
+      for (const message of unframer.push(chunk)) {
+        const id = new WireReader(message).text(1);
+        const value = this.options.secrets?.[id];
+        if (value === undefined) refuse(stream, 5, `secret ${id} not found`);
+        else answer(stream, framed(toWire([[1, value]])));
+      }
+    });
+  }
+
+  #sendFolder(stream: ServerHttp2Stream, headers: Record<string, unknown>): void {
+    const name = String(headers["dir-name"]);
+    const root = this.options.folders?.[name];
+    if (root === undefined) return refuse(stream, 5, `no access allowed to dir "${name}"`);
+    this.patterns.push({ name, include: headers["include-patterns"], exclude: headers["exclude-patterns"] });
+    stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+    const files: string[] = [];
+    const include = String(headers["include-patterns"] ?? "")
+      .split(", ")
+      .filter((pattern) => pattern !== "");
+    for (const path of walk(root, "")) {
+      if (include.length > 0 && !include.includes(path)) continue;
+      files.push(path);
+      stream.write(
+        framed(
+          toWire([
+            [1, 0],
+            [2, this.#stat(root, path)],
+          ]),
+        ),
+      );
+    }
+    stream.write(framed(toWire([[1, 0]])));
+    const unframer = new Unframer();
+    stream.on("data", (chunk: Buffer) => {
+      for (const message of unframer.push(chunk)) {
+        const packet = new WireReader(message);
+        if (packet.integer(1) === 1)
+          this.#sendFile(stream, { root, path: files[packet.integer(3)] ?? "", id: packet.integer(3) });
+        if (packet.integer(1) === 3) {
+          stream.write(framed(toWire([[1, 3]])));
+          stream.end();
+        }
+      }
+    });
+  }
+
+  #stat(root: string, path: string): WireMessage {
+    const stat = lstatSync(join(root, path), { bigint: true });
+    const kind = stat.isDirectory() ? 2 ** 31 : stat.isSymbolicLink() ? 2 ** 27 : stat.isFIFO() ? 2 ** 25 : 0;
+    const forged = this.options.forge?.(path);
+    return [
+      [1, forged?.path ?? path],
+      [2, kind + Number(stat.mode & 0o777n)],
+      [5, forged?.size ?? (stat.isFile() ? stat.size : 0n)],
+      [6, stat.mtimeNs],
+      ...(stat.isSymbolicLink() ? [[7, readlinkSync(join(root, path))] as const] : []),
+    ];
+  }
+
+  #sendFile(stream: ServerHttp2Stream, { root, path, id }: { root: string; path: string; id: number }): void {
+    this.requested.push(path);
+    const fd = openSync(join(root, path), "r");
+    const piece = Buffer.alloc(32 * 1024);
+    for (let length; (length = readSync(fd, piece)) > 0;) {
+      stream.write(
+        framed(
+          toWire([
+            [1, 2],
+            [3, id],
+            [4, Buffer.from(piece.subarray(0, length))],
+          ]),
+        ),
+      );
+    }
+    closeSync(fd);
+    stream.write(
+      framed(
+        toWire([
+          [1, 2],
+          [3, id],
+        ]),
+      ),
+    );
+  }
+}
+
+/** A folder in the order that the protocol wants: names bytewise, each folder's content right behind it. */
+function* walk(root: string, below: string): Generator<string> {
+  const names = readdirSync(join(root, below)).toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  for (const name of names) {
+    const path = below === "" ? name : `${below}/${name}`;
+    yield path;
+    if (lstatSync(join(root, path)).isDirectory()) yield* walk(root, path);
+  }
+}
+
+function answer(stream: ServerHttp2Stream, body: Buffer): void {
+  stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+  stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+  stream.end(body);
+}
+
+function refuse(stream: ServerHttp2Stream, code: number, message: string): void {
+  stream.respond(
+    {
+      ":status": 200,
+      "content-type": "application/grpc",
+      "grpc-status": String(code),
+      "grpc-message": encodeURIComponent(message),
+    },
+    { endStream: true },
+  );
+}
+
+const control = "/moby.buildkit.v1.Control";
+const bridge = "/moby.buildkit.v1.frontend.LLBBridge";
+
+export interface PeerBuild {
+  readonly response: Record<string, string>;
+  /** Names of vertices in the order in which they were first told, and what they printed. */
+  readonly vertices: readonly { name: string; cached: boolean; error: string }[];
+  readonly output: string;
+}
+
+export interface PeerBuildOptions extends PeerSessionOptions {
+  readonly frontendOptions?: Readonly<Record<string, string>>;
+  readonly exporter?: Readonly<Record<string, string>>;
+  readonly exporterType?: string;
+  /** Names the Dockerfile frontend in Solve itself, where buildx drives the gateway. */
+  readonly direct?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onSession?: (session: PeerSession) => void;
+}
+
+/** One build as buildx does it: an empty frontend, the gateway's Ping, Solve and Return beside it, and Status. */
+export async function peerBuild(socketPath: string, options: PeerBuildOptions): Promise<PeerBuild> {
+  using session = await PeerSession.open(socketPath, options);
+  options.onSession?.(session);
+  using calls = await PeerControl.open(socketPath);
+  const ref = crypto.randomUUID();
+  const watched = new StatusRecord();
+  // Its own failure would only hide the build's.
+  const status = calls.listen(`${control}/Status`, [[1, ref]], { take: (one) => watched.take(one) }).catch(() => {});
+  const frontend = wireMap(7, options.frontendOptions ?? {});
+  const exporter: WireMessage = [[1, options.exporterType ?? "moby"], ...wireMap(2, options.exporter ?? {})];
+  const solve = calls.listen(
+    `${control}/Solve`,
+    [
+      [1, ref],
+      [5, session.id],
+      ...(options.direct ? [[6, "dockerfile.v0"] as const, ...frontend] : []),
+      [13, exporter],
+    ],
+    { take: (one) => void Object.assign(response, one.map(1)), ...(options.signal ? { signal: options.signal } : {}) },
+  );
+  const response: Record<string, string> = {};
+  solve.catch(() => {});
+  if (!options.direct) await driveGateway(calls, { ref, options });
+  await solve;
+  await status;
+  return { response, ...watched.told };
+}
+
+async function driveGateway(
+  calls: PeerControl,
+  { ref, options }: { ref: string; options: PeerBuildOptions },
+): Promise<void> {
+  const headers = { "buildkit-controlapi-buildid": ref };
+  const pong = await calls.one(`${bridge}/Ping`, [], headers);
+  const capabilities = pong.messages(1).map((one) => one.text(1));
+  if (!capabilities.includes("return")) throw new Error(`The gateway cannot return: ${capabilities.join(" ")}`);
+  try {
+    const solved = await calls.one(
+      `${bridge}/Solve`,
+      [[2, "dockerfile.v0"], ...wireMap(3, options.frontendOptions ?? {}), [5, true], [6, true]],
+      headers,
+    );
+    const result = solved.bytes(3) ?? Buffer.alloc(0);
+    await calls.one(`${bridge}/Return`, [[1, result]], headers);
+  } catch (error) {
+    const failure = error as GrpcFailure;
+    await calls
+      .one(
+        `${bridge}/Return`,
+        [
+          [
+            2,
+            [
+              [1, failure.code],
+              [2, failure.message],
+            ],
+          ],
+        ],
+        headers,
+      )
+      .catch(() => {});
+  }
+}
+
+/** What Status told, by vertex. */
+export class StatusRecord extends EventEmitter {
+  readonly #vertices = new Map<string, { name: string; cached: boolean; error: string }>();
+  #output = "";
+
+  take(response: WireReader): void {
+    for (const vertex of response.messages(1)) {
+      const digest = vertex.text(1);
+      const entry = { name: vertex.text(3), cached: vertex.integer(4) === 1, error: vertex.text(7) };
+      this.#vertices.set(digest, entry);
+      this.emit("vertex", entry);
+    }
+    for (const log of response.messages(3)) this.#output += log.text(4);
+  }
+
+  get told(): { vertices: { name: string; cached: boolean; error: string }[]; output: string } {
+    return { vertices: [...this.#vertices.values()], output: this.#output };
+  }
+}
