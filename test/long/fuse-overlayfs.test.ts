@@ -6,6 +6,7 @@ import { mount, unmount } from "../../src/kernel/index.ts";
 import { applyEntries, baseEntries, describeSnapshotter, mounted } from "../contract/snapshotter.suite.ts";
 import { everyday } from "../support/everyday.ts";
 import { collect, shell } from "../support/raw-tar.ts";
+import { newScratch } from "../support/scratch.ts";
 import { newSnapshotPlace } from "../support/snapshot-place.ts";
 import { runProgram, startTestEngine, waitFor } from "../support/test-engine.ts";
 
@@ -137,6 +138,23 @@ test("build, run, exec, diff, restart and remove on fuse-overlayfs", async () =>
     const { stdout } = await runProgram(["ps", "-eo", "args="]);
     return !stdout.split("\n").some((line) => /^\S*fuse-overlayfs -o /.test(line) && line.includes(engine.root));
   });
+}, 60_000);
+
+test("the script that explain prints starts the same container, by the same program", async () => {
+  const options = ["--storage-driver", driver];
+  await using engine = await startTestEngine(options);
+  await using scratch = newScratch();
+  const say = "cat /proc/mounts | grep ' / '; echo written > /file";
+  const id = await engine.must("create", "--net", "none", "vitrine/base", "sh", "-c", say);
+  await engine.must("start", "-a", id);
+  const merged = join(engine.root, driver, id, "merged");
+  await waitFor("the container to be unmounted", () => !readFileSync("/proc/mounts", "utf8").includes(merged));
+  const script = join(scratch.path, "start.sh");
+  writeFileSync(script, await engine.must("explain", "--script", id));
+  const run = await runProgram(["bash", script]);
+  expect(run.stdout).toContain("fuse.fuse-overlayfs");
+  expect(readFileSync(join(engine.root, driver, id, "diff/file"), "utf8")).toBe("written\n");
+  await waitFor("its process to end", async () => (await serverOf(merged)) === undefined);
 }, 60_000);
 
 test("a container's files outlive its daemon, since its monitor serves them, and explain says what does", async () => {
