@@ -6,7 +6,7 @@ import { backingName } from "./backing.ts";
 import { fuseOverlay, kernelOverlay, type OverlayFlavour } from "./overlay-flavour.ts";
 import { OverlaySnapshotter } from "./overlay-snapshotter.ts";
 import { obstacleToOverlay } from "./overlay-trial.ts";
-import { layerCount } from "./records.ts";
+import { recordedDirectories } from "./records.ts";
 import type { Snapshotter } from "./snapshotter.ts";
 import { TreeSnapshotter } from "./tree-snapshotter.ts";
 import { btrfsTrees, vfsTrees } from "./tree-store.ts";
@@ -75,8 +75,12 @@ function flavourOf(driver: "overlay2" | "fuse-overlayfs"): OverlayFlavour | unde
 }
 
 function choose({ paths, db, driver: asked }: SnapshotterChoice): { driver: StorageDriver; reason: string } {
-  const present = storageDrivers.find((driver) => lstat(join(paths.root, driver)) !== undefined);
-  if (present !== undefined && layerCount(db) > 0) {
+  // An empty folder says nothing: another driver may have been tried here.
+  const recorded = recordedDirectories(db);
+  const present = storageDrivers.find((driver) =>
+    recorded.some((id) => lstat(join(paths.root, driver, id)) !== undefined),
+  );
+  if (present !== undefined) {
     if (asked === undefined || asked === present)
       return { driver: present, reason: "the layers that are here are its" };
     throw new EngineError(

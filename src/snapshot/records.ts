@@ -124,11 +124,14 @@ export class SnapshotRecords {
   }
 }
 
-/** Layers that a root has, also before the tables of this room are made. */
-export function layerCount(db: Database): number {
-  const table = db.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'layers'").get();
-  if (table === null) return 0;
-  return db.query<{ count: number }, []>("SELECT count(*) AS count FROM layers").get()?.count ?? 0;
+/** Names of the directories that a root's records have, also before the tables of this room are made. */
+export function recordedDirectories(db: Database): string[] {
+  const table = db.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'snapshots'").get();
+  if (table === null) return [];
+  const rows = db.query<{ name: string }, []>(
+    "SELECT directory_id AS name FROM layers UNION ALL SELECT key FROM snapshots",
+  );
+  return rows.all().map(({ name }) => name);
 }
 
 /** In a transaction only on its own connection: another one would wait for its end. */

@@ -185,6 +185,17 @@ describe("the choice", () => {
     );
   });
 
+  test("goes by the layers that are there, not by the empty folder of a driver that was tried before", async () => {
+    await using place = newSnapshotPlace("overlay2");
+    const { openSnapshotter } = await import("../../src/snapshot/index.ts");
+    const open = (driver?: "vfs") =>
+      openSnapshotter({ paths: place.paths, db: place.db, ...(driver === undefined ? {} : { driver }) });
+    const base = await applyEntries(open("vfs"), undefined, ...baseEntries);
+    const again = open();
+    expect([again.name, again.layers()]).toEqual(["vfs", [base]]);
+    expect(readdirSync(join(place.paths.root, "vfs"))).toEqual([base.directoryId]);
+  });
+
   test("refuses btrfs elsewhere, and falls to vfs where overlay2 cannot be: on an overlay", async () => {
     expect(() => newSnapshotPlace("btrfs")).toThrow("subvolumes need btrfs");
     await using scratch = newScratch();
