@@ -5,7 +5,14 @@ export function isSpace(character: string): boolean {
 
 /** Go's strings.TrimSpace: JavaScript's trim would take a byte-order mark and leave U+0085. */
 export function trimSpace(text: string): string {
-  return text.replace(/^[\t\n\v\f\r \u0085\p{Z}]+|[\t\n\v\f\r \u0085\p{Z}]+$/gu, "");
+  return trimSpaceLeft(trimEnd(text, isSpace));
+}
+
+/** Without the characters at its end that `isTrimmed` takes. A regular expression would take the square of a long run's time. */
+export function trimEnd(text: string, isTrimmed: (character: string) => boolean): string {
+  let end = text.length;
+  while (end > 0 && isTrimmed(text[end - 1] ?? "")) end--;
+  return text.slice(0, end);
 }
 
 export function trimSpaceLeft(text: string): string {

@@ -1,5 +1,5 @@
 import { DockerfileFault } from "./dockerfile-error.ts";
-import { trimSpaceLeft } from "./characters.ts";
+import { trimSpace } from "./characters.ts";
 
 /** Parser directives of a Dockerfile: comments of the form `# name=value` before anything else. */
 export interface Directives {
@@ -19,9 +19,7 @@ export class DirectiveReader {
   /** Whether a line, without the blanks before it, is a directive. The first that is none ends the directives. */
   read(text: string, line: number): boolean {
     if (this.#done) return false;
-    const match = text.startsWith("#")
-      ? /^([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$/.exec(trimSpaceLeft(text.slice(1)))
-      : null;
+    const match = text.startsWith("#") ? /^([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(\S.*)$/.exec(trimSpace(text.slice(1))) : null;
     const name = match?.[1]?.toLowerCase();
     const value = match?.[2] ?? "";
     if (name !== "escape" && name !== "syntax" && name !== "check") {

@@ -34,6 +34,10 @@ export function parseDockerfile(text: string, options: { fileName: string }): Do
   const stages: { from: FromInstruction; instructions: Exclude<Instruction, FromInstruction>[] }[] = [];
   for (const instruction of instructions) {
     const stage = stages.at(-1);
+    if (stages.length > dockerfileLimits.stages) {
+      const { position } = stages.at(-1)?.from ?? instruction;
+      throw faultToError(new DockerfileFault(`more than ${dockerfileLimits.stages} stages`, position), lines.source);
+    }
     if (instruction.kind === "FROM") stages.push({ from: instruction, instructions: [] });
     else if (stage) stage.instructions.push(instruction);
     else if (instruction.kind === "ARG") metaArguments.push(instruction);

@@ -3,6 +3,11 @@
 import { isSpace, quote } from "./characters.ts";
 import { removePrefix, removeSuffix, replacePattern } from "./shell-patterns.ts";
 
+/** Substitutions inside each other: each is a call inside of another's. */
+const maxDepth = 100;
+/** Of a word in a message. */
+const maxShownLength = 1000;
+
 export type Variables = ReadonlyMap<string, string>;
 
 export interface LexerOptions {
@@ -34,7 +39,8 @@ function run(word: string, variables: Variables, options: LexerOptions): { resul
   try {
     return new ShellLexer(word, variables, options).processUntil(undefined, options.rawEscapes ?? false);
   } catch (error) {
-    throw new Error(`failed to process ${quote(word)}: ${(error as Error).message}`, { cause: error });
+    const shown = word.length > maxShownLength ? `${word.slice(0, maxShownLength)}…` : word;
+    throw new Error(`failed to process ${quote(shown)}: ${(error as Error).message}`, { cause: error });
   }
 }
 
@@ -68,6 +74,7 @@ class WordCollector {
 class ShellLexer {
   readonly #characters: readonly string[];
   #next = 0;
+  #depth = 0;
   #rawEscapes: boolean;
 
   constructor(
@@ -80,11 +87,14 @@ class ShellLexer {
   }
 
   processUntil(stop: string | undefined, rawEscapes: boolean): { result: string; words: string[] } {
+    if (this.#depth > maxDepth) throw new Error(`more than ${maxDepth} substitutions inside each other`);
+    this.#depth++;
     const before = this.#rawEscapes;
     this.#rawEscapes = rawEscapes;
     try {
       return this.#processUntil(stop);
     } finally {
+      this.#depth--;
       this.#rawEscapes = before;
     }
   }

@@ -1,9 +1,9 @@
 import { DockerfileFault, type Position, type SourceText } from "./dockerfile-error.ts";
-import { trimSpace, trimSpaceLeft } from "./characters.ts";
+import { trimEnd, trimSpace, trimSpaceLeft } from "./characters.ts";
 import { DirectiveReader, type Directives } from "./directives.ts";
 
 /** A Dockerfile is text that people write; anything longer is a mistake or an attack. */
-export const dockerfileLimits = { sizeBytes: 4 * 1024 * 1024, lineBytes: 1024 * 1024 } as const;
+export const dockerfileLimits = { sizeBytes: 4 * 1024 * 1024, lineBytes: 1024 * 1024, stages: 1000 } as const;
 
 /** One instruction's text with its continuation lines joined, and where each part of it stood. */
 export class LogicalLine {
@@ -15,7 +15,14 @@ export class LogicalLine {
 
   /** The place in the file of a character of `text`. */
   positionAt(offset: number): Position {
-    const part = this.parts.findLast((candidate) => candidate.offset <= offset) ?? this.parts[0];
+    // Halving: a stranger's line may have as many parts as flags that ask for their places.
+    let [first, end] = [0, this.parts.length];
+    while (end - first > 1) {
+      const middle = (first + end) >> 1;
+      if ((this.parts[middle]?.offset ?? 0) <= offset) first = middle;
+      else end = middle;
+    }
+    const part = this.parts[first];
     if (!part) return { line: this.endLine, column: 1 };
     return { line: part.position.line, column: part.position.column + offset - part.offset };
   }
@@ -26,6 +33,8 @@ export class LogicalLine {
     return new LogicalLine(this.text.slice(offset), parts, this.endLine);
   }
 }
+
+const isLineEnd = (character: string): boolean => character === "\r" || character === "\n";
 
 /** The first empty line inside a continued one, and the last line of the whole. */
 export interface EmptyContinuation {
@@ -47,7 +56,7 @@ export class SourceLines {
 
   constructor(text: string, fileName: string) {
     this.#rawLines = text.replace(/^\uFEFF/, "").match(/[^\n]*\n|[^\n]+$/g) ?? [];
-    this.source = { fileName, text, lines: this.#rawLines.map((line) => line.replace(/[\r\n]+$/, "")) };
+    this.source = { fileName, text, lines: this.#rawLines.map((line) => trimEnd(line, isLineEnd)) };
   }
 
   get directives(): Directives {
@@ -105,10 +114,10 @@ export class SourceLines {
 
   #cutContinuation(line: string): { text: string; continued: boolean } {
     const escape = this.directives.escape;
-    const match = /([^\n]?)([\\`])[ \t]*$/.exec(line);
+    const trimmed = trimEnd(line, (character) => character === " " || character === "\t");
     // An escape before the escape makes it an ordinary character.
-    if (!match || match[2] !== escape || match[1] === escape) return { text: line, continued: false };
-    return { text: line.slice(0, match.index) + (match[1] ?? ""), continued: true };
+    if (!trimmed.endsWith(escape) || trimmed.at(-2) === escape) return { text: line, continued: false };
+    return { text: trimmed.slice(0, -1), continued: true };
   }
 
   /** The lines up to one that is `terminator`. Its ends of line are kept. */

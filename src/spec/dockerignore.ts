@@ -71,7 +71,11 @@ export function createIgnoreRules(patterns: readonly string[]): IgnoreRules {
 
 /** Go's strings.TrimSpace: JavaScript's trim would take a byte-order mark and leave U+0085. */
 function trimSpace(text: string): string {
-  return text.replace(/^[\t\n\v\f\r \u0085\p{Z}]+|[\t\n\v\f\r \u0085\p{Z}]+$/gu, "");
+  const isSpace = (character: string | undefined): boolean => /^[\t\n\v\f\r \u0085\p{Z}]$/u.test(character ?? "");
+  let [start, end] = [0, text.length];
+  while (start < end && isSpace(text[start])) start++;
+  while (end > start && isSpace(text[end - 1])) end--;
+  return text.slice(start, end);
 }
 
 /** The path itself first: most patterns name files. */

@@ -50,6 +50,26 @@ describe("a Dockerfile that is wrong", () => {
     );
   });
 
+  // Each took minutes, or all of the stack, before it was bounded.
+  const long = 2 ** 20 - 100;
+  const hostile: Record<string, [text: string, problem: string]> = {
+    "a run of blanks inside a line": [`FROM scratch\nRUN a${" ".repeat(long)}x\n`, ""],
+    "a run of carriage returns": [`FROM scratch\nRUN a${"\r".repeat(long)}x\n`, ""],
+    "a directive with a run of blanks": [`# check=a${" ".repeat(long)}b\nFROM scratch\n`, ""],
+    "many flags on continued lines": [`FROM scratch\nRUN ${"--mount=type=ssh \\\n".repeat(10_000)}x\n`, ""],
+    "many continued lines": [`FROM scratch\nRUN ${"\\\n".repeat(300_000)}x\n`, ""],
+    "many stages": ["FROM scratch AS a\n".repeat(2000), "more than 1000 stages"],
+  };
+  for (const [what, [text, problem]] of Object.entries(hostile)) {
+    test(`is read or refused soon: ${what}`, () => {
+      const before = performance.now();
+      const read = (): unknown => parseDockerfile(text, { fileName: "Dockerfile" });
+      if (problem === "") expect(read()).toBeObject();
+      else expect(errorOf(read).message).toContain(problem);
+      expect(performance.now() - before).toBeLessThan(5000);
+    });
+  }
+
   test("says where in its data too", () => {
     const error = errorOf(() => parseDockerfile("FROM scratch\n  FORM x\n", { fileName: "sub/Dockerfile" }));
     expect(error.data).toEqual({ file: "sub/Dockerfile", line: 2, column: 3 });

@@ -104,6 +104,12 @@ describe("a word", () => {
     expect(expand).toThrow("takes too long");
   });
 
+  test("is refused when its substitutions go too deep", () => {
+    const deep = (levels: number): string => `${"${NONE:-".repeat(levels)}x${"}".repeat(levels)}`;
+    expect(expandWord(deep(100), variables, { escape: "\\" })).toBe("x");
+    expect(() => expandWord(deep(100_000), variables, { escape: "\\" })).toThrow("more than 100 substitutions");
+  });
+
   test("has the escape that the file's directive names", () => {
     expect(expandWord("C:\\dir`$HOME", variables, { escape: "`" })).toBe("C:\\dir$HOME");
   });
