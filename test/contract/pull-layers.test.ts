@@ -176,6 +176,30 @@ describe("mirrors of Docker Hub", () => {
   });
 });
 
+test("a proxy of the environment is asked for a registry of another machine, unless it is exempt", async () => {
+  await using proxy = await RegistryFixture.start();
+  const { digest } = await publish(proxy);
+  const program = `
+    import { RepositoryClient } from "${join(projectRoot, "src/registry/index.ts")}";
+    const settings = { insecureRegistries: ["registry.invalid"], certificatesDirectory: "/none" };
+    const client = new RepositoryClient({ domain: "registry.invalid", path: "app", settings, actions: "pull" });
+    console.log(await client.manifest("v1").then((found) => found.descriptor.digest, (error) => error.message));`;
+  const ask = async (NO_PROXY: string): Promise<string> => {
+    const env = {
+      ...process.env,
+      HTTP_PROXY: `http://${proxy.host}`,
+      http_proxy: `http://${proxy.host}`,
+      NO_PROXY,
+      no_proxy: NO_PROXY,
+    };
+    const asking = Bun.spawn([process.execPath, "-e", program], { env, stdio: ["ignore", "pipe", "inherit"] });
+    return (await new Response(asking.stdout).text()).trim();
+  };
+  expect(await ask("other.invalid")).toBe(digest);
+  expect(proxy.seen.map(({ url }) => url)).toContain("http://registry.invalid/v2/app/manifests/v1");
+  expect(await ask("registry.invalid")).toContain("lookup registry.invalid: no such host");
+});
+
 describe("an image that is wrong", () => {
   const descriptor = (mediaType: string) => ({ mediaType, digest: `sha256:${"1".repeat(64)}`, size: 5 });
   const manifest = (layerType: string, configType: string = mediaTypes.ociConfig) => ({
