@@ -21,8 +21,14 @@ export async function* build(builder: Builder, request: ClassicBuildRequest): As
   // Refused before the context is read.
   parseTags(request.tags);
   const { paths } = builder.services;
-  await using session = await TarSession.open(context, { paths, signal: request.signal, credentials });
+  // A context that is only named comes without a body, or with one that means nothing.
+  const sent = request.frontend.context === undefined ? context : emptyTar();
+  await using session = await TarSession.open(sent, { paths, signal: request.signal, credentials });
   yield* renderClassic(builder, { ...options, session, dialect: "classic" }, request);
+}
+
+async function* emptyTar(): AsyncGenerator<Uint8Array> {
+  yield Buffer.alloc(1024);
 }
 
 /** The classic text of a build, whatever its session is. */

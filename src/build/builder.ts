@@ -14,10 +14,13 @@ import type { Executor } from "./executor.ts";
 import { GitSource } from "./git-source.ts";
 import { HttpSource } from "./http-source.ts";
 import { InputTrees } from "./input-trees.ts";
+import { buildWarnings } from "./lint-build.ts";
 import { loadDockerfile, type LoadedDockerfile } from "./load-dockerfile.ts";
 import { OperationWorker } from "./operation-worker.ts";
 import { parseDockerfile, type Dockerfile } from "./parse-dockerfile.ts";
 import type { BuildEvent } from "./progress.ts";
+import { imageMaterial } from "./provenance-predicate.ts";
+import { RemoteSession, type ContextOrigin } from "./remote-session.ts";
 import { maxParallelOperations, Slots } from "./slots.ts";
 import { Solver } from "./solver.ts";
 import { layersOf } from "./stage-images.ts";
@@ -85,6 +88,24 @@ export class Builder {
   }
 
   async #build(request: BuildRequest, progress: BuildProgress, signal: AbortSignal): Promise<BuildResult> {
+    const { session, frontend } = request;
+    const { context, fileName } = frontend;
+    if (context === undefined) return this.#buildHere(request, { progress, signal, materials: [] });
+    const keepGitDirectory = ["1", "true"].includes(frontend.arguments["BUILDKIT_CONTEXT_KEEP_GIT_DIR"] ?? "");
+    const sources = { session, http: this.#http, git: this.#git, paths: this.services.paths };
+    try {
+      await using remote = await RemoteSession.open(context, { ...sources, fileName, keepGitDirectory, signal });
+      const brought = { ...request, session: remote, frontend: { ...frontend, context: undefined } };
+      return await this.#buildHere(brought, { progress, signal, materials: [remote.origin] });
+    } catch (error) {
+      throw signal.aborted ? cancelled() : error;
+    }
+  }
+
+  async #buildHere(
+    request: BuildRequest,
+    { progress, signal, materials }: { progress: BuildProgress; signal: AbortSignal; materials: ContextOrigin[] },
+  ): Promise<BuildResult> {
     const startedMs = Date.now();
     try {
       const loaded = await loadDockerfile(request.session, request.frontend.fileName);
@@ -93,8 +114,10 @@ export class Builder {
       const images = await this.#resolveImages(dockerfile, { request, progress, signal });
       const { frontend: options, entitlements } = request;
       const plan = createGraph({ dockerfile, options, images, exclude: loaded.exclude, entitlements });
-      const walked = await this.#walk(plan, { request, progress, signal });
-      return await this.#result(request, { plan, walked, images, loaded, startedMs, progress });
+      const warnings = buildWarnings(dockerfile, { frontend: options, images, exclude: loaded.exclude });
+      if (warnings) progress.tell({ type: "status", status: warnings });
+      const walked = await this.#walk(plan, { request, progress, signal, materials });
+      return await this.#result(request, { plan, walked, images, loaded, startedMs, progress, materials });
     } catch (error) {
       throw signal.aborted ? cancelled() : error;
     } finally {
@@ -127,7 +150,12 @@ export class Builder {
 
   async #walk(
     plan: BuildPlan,
-    { request, progress, signal }: { request: BuildRequest; progress: BuildProgress; signal: AbortSignal },
+    {
+      request,
+      progress,
+      signal,
+      materials,
+    }: { request: BuildRequest; progress: BuildProgress; signal: AbortSignal; materials: ContextOrigin[] },
   ): Promise<WalkedStages> {
     const { images, snapshots, executor, paths } = this.services;
     const { cache, cacheMounts } = this;
@@ -135,7 +163,8 @@ export class Builder {
     using hold = images.hold("build");
     let worker: OperationWorker | undefined;
     const solver = new Solver<Solved>(plan.nodes, async (node) => worker!.work(node), { signal });
-    const inputs = { session, snapshots, cache, http: this.#http, git: this.#git, paths, signal: solver.signal };
+    const sources = { session, snapshots, cache, http: this.#http, git: this.#git, paths };
+    const inputs = { ...sources, signal: solver.signal, materials };
     await using trees = new InputTrees(inputs);
     const epoch = frontend.sourceDateEpoch;
     const context: WorkContext = {
@@ -180,6 +209,7 @@ export class Builder {
       loaded: LoadedDockerfile;
       startedMs: number;
       progress: BuildProgress;
+      materials: readonly ContextOrigin[];
     },
   ): Promise<BuildResult> {
     const { plan, walked, loaded, images, startedMs, progress } = done;
@@ -189,7 +219,10 @@ export class Builder {
     }
     const { end, stages } = walked;
     const reasons = this.why.compare(request, { loaded, outcomes: walked.outcomes });
-    const materials = [...images.values()].map(({ reference, imageId }) => ({ uri: reference, digest: imageId }));
+    const found = (id: string): readonly string[] => this.services.images.find(id)?.repoDigests ?? [];
+    const bases = [...images.values()].map(({ reference, imageId: id }) =>
+      imageMaterial(reference, { id, repoDigests: found(id) }),
+    );
     const result: BuildResult = {
       imageId: end.imageId === "" ? undefined : end.imageId,
       config: end.config,
@@ -197,7 +230,7 @@ export class Builder {
       stages,
       reasons,
       provenance: {
-        materials,
+        materials: [...bases, ...done.materials],
         frontend: request.frontend,
         dockerfile: { name: loaded.name, text: loaded.text },
         startedMs,

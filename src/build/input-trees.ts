@@ -5,6 +5,8 @@ import { EngineError, newId, type Paths } from "../common/index.ts";
 import type { Snapshotter } from "../snapshot/index.ts";
 import type { BuildCache } from "./build-cache.ts";
 import { parseGitReference } from "./git-reference.ts";
+import { parseHttpUrl, shownUrl } from "./http-request.ts";
+import { gitOrigin, type ContextOrigin } from "./remote-session.ts";
 import { gitAuthorization, type GitSource } from "./git-source.ts";
 import type { HttpSource } from "./http-source.ts";
 import { MountedSnapshot } from "./mounted-snapshot.ts";
@@ -37,6 +39,8 @@ export interface InputSources {
   readonly git: GitSource;
   readonly paths: Paths;
   readonly signal: AbortSignal;
+  /** What came from elsewhere, for provenance; each is added once it is known. */
+  readonly materials: ContextOrigin[];
 }
 
 /** The folders of one build, each opened once and all closed together by disposal. */
@@ -107,8 +111,9 @@ export class InputTrees implements AsyncDisposable {
   }
 
   async #http(operation: HttpOperation): Promise<RemoteTree> {
-    const { http, paths, signal } = this.sources;
+    const { http, paths, signal, materials } = this.sources;
     const download = this.#disposal.use(await http.open(operation, signal));
+    materials.push({ uri: shownUrl(parseHttpUrl(operation.url).url), digest: download.digest });
     const digest = createHash("sha256").update(`${download.digest} ${download.fileName}`).digest("hex");
     const open = async (): Promise<InputTree> => {
       const root = join(paths.temporary, `build-${newId().slice(0, 16)}`);
@@ -126,7 +131,7 @@ export class InputTrees implements AsyncDisposable {
   }
 
   async #git({ url, keepGitDirectory, checksum }: GitOperation): Promise<RemoteTree> {
-    const { git, session, signal } = this.sources;
+    const { git, session, signal, materials } = this.sources;
     const reference = parseGitReference(url, { isContext: true });
     if (!reference) throw new EngineError("invalidArgument", `"${url}" names no git repository`);
     const authorization = await gitAuthorization(reference, (id) => session.secret(id));
@@ -134,6 +139,7 @@ export class InputTrees implements AsyncDisposable {
     if (agent) this.#disposal.use(agent);
     const request = { reference, keepGitDirectory, checksum, signal, authorization, sshAgent: agent?.path };
     const found = await git.find(request);
+    materials.push(gitOrigin(reference, found.commit));
     const digest = createHash("sha256").update(found.key).digest("hex");
     const open = async (): Promise<InputTree> => {
       const checkout = this.#disposal.use(await git.checkout(request, found));

@@ -1,5 +1,6 @@
 import { EngineError } from "../common/index.ts";
-import { predicateTypes } from "../image/index.ts";
+import { imageUrl, predicateTypes } from "../image/index.ts";
+import { parseReference } from "../spec/index.ts";
 import type { FrontendOptions, ProvenanceFacts } from "./build-request.ts";
 
 /** `--provenance`, as `mode=max,version=v1,builder-id=…,reproducible=true`. */
@@ -71,6 +72,16 @@ export function provenancePredicate(
   return options.version === "v1"
     ? { predicateType: predicateTypes.provenance1, predicate: predicate1(parts) }
     : { predicateType: predicateTypes.provenance02, predicate: predicate02(parts) };
+}
+
+/** An image that a build took, by the digest that its registry knows it by; one that came from none, by its config's. */
+export function imageMaterial(
+  reference: string,
+  image: { readonly id: string; readonly repoDigests: readonly string[] },
+): { uri: string; digest: string } {
+  const { domain, path, digest } = parseReference(reference);
+  const known = image.repoDigests.map(parseReference).find((one) => one.domain === domain && one.path === path);
+  return { uri: imageUrl(reference), digest: digest ?? known?.digest ?? image.id };
 }
 
 interface Parts {

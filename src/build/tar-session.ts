@@ -52,14 +52,7 @@ export class TarSession implements BuildSession, AsyncDisposable {
     if (name !== "context" && name !== "dockerfile") {
       throw new EngineError("notFound", `The client of this build offers no folder "${name}"`);
     }
-    if (exclude.length > 0) {
-      const rootFd = openDirectory(this.#root);
-      try {
-        removeIgnored(rootFd, ".", createIgnoreRules(exclude));
-      } finally {
-        closeFd(rootFd);
-      }
-    }
+    applyIgnoreRules(this.#root, exclude);
     return { root: this.#root, [Symbol.asyncDispose]: async () => {} };
   }
 
@@ -84,6 +77,17 @@ async function* limited(
       throw new EngineError("resourceExhausted", `The build context is larger than ${maxContextBytes} bytes`);
     }
     yield chunk;
+  }
+}
+
+/** Deletes from a folder of the engine's own what a .dockerignore leaves out. */
+export function applyIgnoreRules(root: string, patterns: readonly string[]): void {
+  if (patterns.length === 0) return;
+  const rootFd = openDirectory(root);
+  try {
+    removeIgnored(rootFd, ".", createIgnoreRules(patterns));
+  } finally {
+    closeFd(rootFd);
   }
 }
 

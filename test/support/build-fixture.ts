@@ -22,7 +22,7 @@ import { mountsBelow } from "./scratch.ts";
 const applets = "sh cat echo ls mkdir touch rm true id stat env readlink sleep seq head ln chmod".split(" ");
 
 /** Options of a test's build, the frontend's beside the others. */
-export type TestBuildOptions = Partial<Omit<ClassicBuildRequest, "frontend">> & Partial<FrontendOptions>;
+export type TestBuildOptions = Partial<Omit<ClassicBuildRequest, "frontend" | "context">> & Partial<FrontendOptions>;
 
 /** A small engine for builds: real layers, mounts and images; RUN is a chroot in namespaces of its own. */
 export class TestBuilder implements Disposable {
