@@ -3,6 +3,7 @@ import {
   compareNames,
   openAt,
   openDirectory,
+  openInRoot,
   openFlags,
   readDirectory,
   setTimesAt,
@@ -14,7 +15,9 @@ import {
 /** Sets the times of a folder and of all below it that are later than `epoch` (seconds since 1970) to it. */
 export function clampTimes(directory: string, epoch: number): void {
   const limitNs = BigInt(epoch) * 1_000_000_000n;
-  const fd = openDirectory(directory);
+  const path = openDirectory(directory);
+  const fd = openInRoot(path, ".", { flags: openFlags.directory });
+  closeFd(path);
   try {
     clampBelow(fd, limitNs);
     if (statFd(fd).mtimeNs > limitNs) setTimesFd(fd, limitNs);

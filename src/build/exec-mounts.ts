@@ -1,5 +1,5 @@
 import { chmodSync, chownSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { resolveInRoot } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
 import { closeFd, openDirectory, openFlags, openInRoot, statFd } from "../kernel/index.ts";
@@ -82,8 +82,9 @@ async function openBind(opening: Opening, mount: Extract<ExecMount, { type: "bin
   if (id === undefined || !readOnly) {
     // What is written is lost: it goes to a snapshot that is thrown away.
     const snapshot = undo.use(await MountedSnapshot.create(context.snapshots, undefined));
-    if (id !== undefined) await copyInto(context, { id, source }, snapshot.root);
-    mounts.push({ type: "bind", source: snapshot.root, target, writable: !readOnly, isFile: false });
+    const name = id === undefined ? undefined : await copyInto(context, { id, source }, snapshot.root);
+    const path = name === undefined ? snapshot.root : join(snapshot.root, name);
+    mounts.push({ type: "bind", source: path, target, writable: !readOnly, isFile: name !== undefined });
     return;
   }
   const { tree, root } = await openInput(context, id);
@@ -101,17 +102,26 @@ async function openInput({ solver, trees }: WorkContext, id: string): Promise<In
   return trees.layers(solved.top);
 }
 
+/** Copies a folder's contents into a folder, or one file, whose name is returned. */
 async function copyInto(
   context: WorkContext,
   { id, source }: { id: string; source: string },
   folder: string,
-): Promise<void> {
+): Promise<string | undefined> {
   const { tree } = await openInput(context, id);
-  const from = openInRoot(tree.rootFd, source.replace(/^\/+/, "") || ".", { flags: openFlags.directory });
+  const path = source.replace(/^\/+/, "") || ".";
+  const from = openInRoot(tree.rootFd, path, { flags: openFlags.readOnly | openFlags.nonBlock });
   const to = openDirectory(folder);
   try {
-    const options = { owner: undefined, mode: undefined, signal: context.signal };
-    await new FileCopier(to, options).copyDirectory(from, "/");
+    const stat = statFd(from);
+    const copier = new FileCopier(to, { owner: undefined, mode: undefined, signal: context.signal });
+    if (stat.type === "directory") {
+      await copier.copyDirectory(from, "/");
+      return undefined;
+    }
+    if (stat.type !== "file") throw new EngineError("invalidArgument", `"${source}" is a ${stat.type}, not a file`);
+    await copier.copyFile(from, stat, `/${basename(path)}`);
+    return basename(path);
   } finally {
     closeFd(to);
     closeFd(from);

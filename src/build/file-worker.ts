@@ -22,13 +22,23 @@ export interface ResolvedCopy {
   readonly sources: () => Promise<{ tree: SourceTree; sources: readonly Source[] }>;
 }
 
+/** What a key is made of, and what people want to know of it beside that. */
+export interface FileKey {
+  readonly components: readonly Component[];
+  /** Single files of folders. */
+  readonly details: readonly Component[];
+  readonly copies: ReadonlyMap<CopyAction, ResolvedCopy>;
+  readonly digests: readonly string[];
+}
+
 /** What an operation's key is made of: digests of the files it takes, never their times. */
 export async function fileKey(
   context: WorkContext,
   operation: FileOperation,
   base: string | undefined,
-): Promise<{ components: Component[]; copies: Map<CopyAction, ResolvedCopy>; digests: string[] }> {
+): Promise<FileKey> {
   const components: Component[] = [["base", base ?? "scratch"]];
+  const details: Component[] = [];
   const copies = new Map<CopyAction, ResolvedCopy>();
   const digests: string[] = [];
   for (const action of operation.actions) {
@@ -37,15 +47,16 @@ export async function fileKey(
     if (action.type !== "copy") continue;
     const resolved = await inWords(action, () => resolveCopy(context, operation, action));
     copies.set(action, resolved);
-    for (const { path, digest } of resolved.found) {
-      components.push([`file ${path}`, digest]);
+    for (const { path, digest, entries = [] } of resolved.found) {
+      components.push([entries.length > 0 ? `folder ${path}` : `file ${path}`, digest]);
       digests.push(digest);
+      for (const [entry, value] of entries) details.push([`file ${entry}`, value]);
     }
   }
-  return { components, copies, digests };
+  return { components, details, copies, digests };
 }
 
-type Found = ResolvedCopy & { readonly found: readonly { path: string; digest: string }[] };
+type Found = ResolvedCopy & { readonly found: readonly Pick<Source, "path" | "digest" | "entries">[] };
 
 async function resolveCopy(context: WorkContext, operation: FileOperation, action: CopyAction): Promise<Found> {
   const { trees, solver, signal } = context;

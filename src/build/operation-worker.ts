@@ -3,7 +3,7 @@ import { EngineError } from "../common/index.ts";
 import type { CacheRecord } from "./build-cache.ts";
 import { cancelled } from "./cancelled.ts";
 import { execKey, runExec } from "./exec-worker.ts";
-import { fileKey, runFile } from "./file-worker.ts";
+import { fileKey, runFile, type FileKey } from "./file-worker.ts";
 import type { ExecOperation, FileOperation, GraphNode, MergeOperation, OperationId } from "./operation.ts";
 import type { Component, Solved, WorkContext } from "./work-context.ts";
 
@@ -55,14 +55,18 @@ export class OperationWorker {
 
   async #file(node: GraphNode, operation: FileOperation): Promise<Solved> {
     const base = await this.#top(operation.inputs[0]);
-    const { components, copies, digests } = await fileKey(this.context, operation, base);
-    return this.#keyed(node, { components, digests }, () => runFile(this.context, { operation, base, copies }));
+    const { components, details, copies, digests } = await fileKey(this.context, operation, base);
+    return this.#keyed(node, { components, details, digests }, () =>
+      runFile(this.context, { operation, base, copies }),
+    );
   }
 
   async #exec(node: GraphNode, operation: ExecOperation): Promise<Solved> {
     const base = await this.#top(operation.inputs[0]);
     const components = await execKey(this.context, operation, base);
-    return this.#keyed(node, { components, digests: [] }, () => runExec(this.context, { node, operation, base }));
+    return this.#keyed(node, { components, details: [], digests: [] }, () =>
+      runExec(this.context, { node, operation, base }),
+    );
   }
 
   async #merge(operation: MergeOperation): Promise<Solved> {
@@ -91,7 +95,7 @@ export class OperationWorker {
 
   async #keyed(
     node: GraphNode,
-    { components, digests }: { components: readonly Component[]; digests: readonly string[] },
+    { components, details, digests }: Pick<FileKey, "components" | "details" | "digests">,
     make: () => Promise<Made>,
   ): Promise<Solved> {
     const { inFlight, signal } = this.context;
@@ -103,7 +107,7 @@ export class OperationWorker {
       const top = record.top === "" ? undefined : record.top;
       this.context.hold.add(top);
       const { createdMs, containerId } = record;
-      return { top, cached, createdMs, containerId, sourceDigests: digests, components };
+      return { top, cached, createdMs, containerId, sourceDigests: digests, components: [...components, ...details] };
     };
     if (node.ignoreCache) return solved(await this.#make(node, key, make), false);
     for (;;) {

@@ -36,6 +36,8 @@ export interface Source {
   readonly type: "file" | "directory";
   /** `file:<hex>` or `dir:<hex>`: of path, mode, owner and content, not of times. */
   readonly digest: string;
+  /** Of what a directory holds, path by path, where it was looked at and not remembered. */
+  readonly entries?: readonly (readonly [path: string, digest: string])[];
 }
 
 export interface ResolveOptions {
@@ -85,12 +87,10 @@ export class SourceTree implements Disposable {
     const type = stat.type === "directory" ? "directory" : "file";
     const known = exclude ? undefined : this.#memory.get(path);
     if (known !== undefined) return { path, type, digest: known };
-    const digest =
-      type === "directory"
-        ? await this.#digestDirectory(path, { signal, exclude })
-        : `file:${await this.#digestFollowed(path)}`;
+    const entries = type === "directory" ? await this.#digestDirectory(path, { signal, exclude }) : undefined;
+    const digest = entries ? digestOfEntries(entries) : `file:${await this.#digestFollowed(path)}`;
     if (!exclude) this.#memory.set(path, digest);
-    return { path, type, digest };
+    return { path, type, digest, ...(entries ? { entries } : {}) };
   }
 
   /** What `path` is, symlinks followed inside the root. */
@@ -112,15 +112,15 @@ export class SourceTree implements Disposable {
     return new SystemError("openat2", number, `Cannot look at "${path}"`);
   }
 
-  async #digestDirectory(path: string, { signal, exclude }: ResolveOptions): Promise<string> {
-    const digests: string[] = [];
-    if (path !== ".") digests.push(await this.#digestFollowed(path));
+  async #digestDirectory(path: string, { signal, exclude }: ResolveOptions): Promise<[path: string, digest: string][]> {
+    const entries: [string, string][] = [];
+    if (path !== ".") entries.push([path, await this.#digestFollowed(path)]);
     for (const name of this.#walkNames(path)) {
       signal?.throwIfAborted();
       if (exclude?.ignores(path === "." ? name : name.slice(path.length + 1))) continue;
-      digests.push(await this.#digestEntry(name));
+      entries.push([name, await this.#digestEntry(name)]);
     }
-    return `dir:${createHash("sha256").update(digests.toSorted().join(",")).digest("hex")}`;
+    return entries;
   }
 
   /** Every name below a directory in order, parents first, symlinks not followed. */
@@ -144,7 +144,7 @@ export class SourceTree implements Disposable {
       const stat = statFd(fd);
       const hash = hashHeader(path, stat, "");
       if (stat.type === "file") {
-        const content = openInRoot(this.rootFd, path, { flags: openFlags.readOnly });
+        const content = openInRoot(this.rootFd, path, { flags: openFlags.readOnly | openFlags.nonBlock });
         try {
           await hashContent(hash, content, stat.size);
         } finally {
@@ -165,7 +165,8 @@ export class SourceTree implements Disposable {
       if (!stat) throw new EngineError("conflict", `"${path}" was removed while it was read`);
       const hash = hashHeader(path, stat, stat.type === "symlink" ? readLinkAt(parent, name) : "");
       if (stat.type === "file") {
-        const fd = openAt(parent, name, { flags: openFlags.readOnly });
+        // What a folder that others write to had there a moment ago may be a named pipe now.
+        const fd = openAt(parent, name, { flags: openFlags.readOnly | openFlags.nonBlock });
         try {
           await hashContent(hash, fd, stat.size);
         } finally {
@@ -177,6 +178,11 @@ export class SourceTree implements Disposable {
       closeFd(parent);
     }
   }
+}
+
+function digestOfEntries(entries: readonly (readonly [string, string])[]): string {
+  const digests = entries.map(([, digest]) => digest).toSorted();
+  return `dir:${createHash("sha256").update(digests.join(",")).digest("hex")}`;
 }
 
 function hashHeader(path: string, stat: FileStat, linkText: string): Hash {

@@ -90,7 +90,10 @@ function changes(before: readonly Component[] | undefined, now: readonly Compone
   const old = new Map(before);
   const fresh = new Map(now.slice(0, maxComponents));
   const sentences: string[] = [];
+  const filesAreKnown = [...old.keys(), ...fresh.keys()].some((name) => name.startsWith("file "));
   for (const [name, value] of fresh) {
+    // A folder is told by its files.
+    if (name.startsWith("folder ") && filesAreKnown) continue;
     const was = old.get(name);
     if (was === value) continue;
     if (name === "base")
@@ -106,7 +109,7 @@ const shownLength = 60;
 
 function short(value: string | undefined): string {
   if (value === undefined) return "nothing";
-  const hex = /^((?:sha256|file|dir):)([0-9a-f]{12})[0-9a-f]{52}$/.exec(value);
-  if (hex) return `${hex[1]}${hex[2]}`;
+  const hex = /^((?:sha256|file|dir):)?([0-9a-f]{12})[0-9a-f]{52}$/.exec(value);
+  if (hex) return `${hex[1] ?? ""}${hex[2]}`;
   return value.length > shownLength ? `${value.slice(0, shownLength)}…` : value;
 }
