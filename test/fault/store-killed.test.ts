@@ -9,7 +9,6 @@ setDefaultTimeout(60_000);
 const { engine, before, image, action } = storeEngine();
 
 const moments: readonly [name: string, moment: Moment][] = [
-  ["load", { call: "mkdir", count: 2 }],
   ["load", { call: "symlink", count: 1 }],
   ["load", { call: "rename", count: 1 }],
   ["load", { call: "pwrite64", count: 9 }],
@@ -17,7 +16,6 @@ const moments: readonly [name: string, moment: Moment][] = [
   ["push", { call: "rename", count: 1 }],
   ["rmi", { call: "pwrite64", count: 2 }],
   ["rmi", { call: "rename", count: 1 }],
-  ["rmi", { call: "unlink", count: 1 }],
   ["prune", { call: "rename", count: 2 }],
   ["pull", { call: "mkdir", count: 2 }],
   ["pull", { call: "pwrite64", count: 9 }],

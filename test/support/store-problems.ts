@@ -101,6 +101,7 @@ function blobProblems(db: Database, root: string, { blobs = new Set<string>() }:
     ...column(db, "SELECT digest FROM layer_blobs"),
     ...column(db, "SELECT digest FROM image_indexes"),
     ...column(db, "SELECT manifest_digest FROM index_images"),
+    ...column(db, "SELECT digest FROM image_attestations"),
   ]);
   const files = new Set(readdirSync(folder).map((name) => `sha256:${name}`));
   const sizes = new Map(
