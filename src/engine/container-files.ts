@@ -1,7 +1,8 @@
-import { closeSync, constants, openSync } from "node:fs";
-import { extractTree, packTree, statInRoot } from "../archive/index.ts";
+import { closeSync, constants, existsSync, mkdirSync, openSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { extractTree, packTree, resolveInRoot, statInRoot } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
-import { isAlive } from "../kernel/index.ts";
+import { closeFd, isAlive, mount, openDirectory, unmount } from "../kernel/index.ts";
 import { identityOf, type ContainerMount, type ContainerRecord } from "./container-record.ts";
 import type { PathStat } from "./contract.ts";
 import { publishContainerEvent, type Core } from "./core.ts";
@@ -71,7 +72,7 @@ function isMounted({ record }: LiveContainer): boolean {
 
 /**
  * A running container's files are seen as it sees them, through /proc/PID/root with its volumes; a stopped one's by mounting its
- * layers, or in the volume that the path lies in.
+ * layers, and its volumes into them.
  */
 async function withFiles<T>(
   core: Core,
@@ -96,17 +97,61 @@ async function locate<T>(
 ): Promise<T> {
   const { record } = container;
   const path = `/${request.path.replace(/^\/+/, "")}`;
-  const mount = coveringMount(record.mounts, path);
-  if (request.write && (mount ? !mount.RW : record.host.ReadonlyRootfs)) {
+  const covering = coveringMount(record.mounts, path);
+  if (request.write && (covering ? !covering.RW : record.host.ReadonlyRootfs)) {
     throw new EngineError(
       "invalidArgument",
-      mount ? "mounted volume is marked read-only" : "container rootfs is marked read-only",
+      covering ? "mounted volume is marked read-only" : "container rootfs is marked read-only",
     );
   }
   if (isMounted(container)) return withRunningRoot(record, (root) => work({ root, path }));
-  if (mount && mount.Type !== "tmpfs")
-    return work({ root: mount.Source, path: path.slice(mount.Destination.length) || "/" });
-  return withMountedSnapshot(core, record.id, (root) => work({ root, path }));
+  return withMountedSnapshot(core, record.id, (root) =>
+    withVolumes(record.mounts, root, async () => {
+      // Lexically it lies in no volume; a symlink may still lead into one.
+      const reached = coveringMount(record.mounts, resolvedPath(root, path));
+      if (request.write && reached && !reached.RW)
+        throw new EngineError("invalidArgument", "mounted volume is marked read-only");
+      return work({ root, path });
+    }),
+  );
+}
+
+/** Binds a stopped container's volumes into its root, without what is mounted below them, for as long as the work takes. */
+async function withVolumes<T>(mounts: readonly ContainerMount[], root: string, work: () => Promise<T>): Promise<T> {
+  const bound: string[] = [];
+  try {
+    for (const { Type, Source, Destination } of mounts.toSorted(byDepth)) {
+      const target = join(root, resolvedPath(root, Destination));
+      const source = statSync(Source, { throwIfNoEntry: false });
+      if (Type === "tmpfs" || !source) continue;
+      // A container that never started has no mount points yet: dockerd makes them now, too.
+      if (!existsSync(target)) makeMountPoint(target, source.isDirectory());
+      mount({ type: "bind", source: Source, target, options: ["bind"] });
+      bound.unshift(target);
+    }
+    return await work();
+  } finally {
+    for (const target of bound) unmount(target, { lazy: true });
+  }
+}
+
+function makeMountPoint(target: string, isDirectory: boolean): void {
+  mkdirSync(isDirectory ? target : dirname(target), { recursive: true });
+  if (!isDirectory) writeFileSync(target, "", { flag: "a" });
+}
+
+function byDepth(left: ContainerMount, right: ContainerMount): number {
+  return left.Destination.length - right.Destination.length;
+}
+
+/** Absolute in the root, without symlinks as far as the path exists. */
+function resolvedPath(root: string, path: string): string {
+  const rootFd = openDirectory(root);
+  try {
+    return `/${resolveInRoot(rootFd, path, { follow: true, allowMissing: true })}`;
+  } finally {
+    closeFd(rootFd);
+  }
 }
 
 /** The root of a running container, held by descriptor: the process number may be another's before the work is done. */

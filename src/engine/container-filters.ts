@@ -3,6 +3,7 @@ import type { Filters } from "./contract.ts";
 import type { ContainerRecord } from "./container-record.ts";
 import { networksOf, statusOf } from "./container-views.ts";
 import { requireKnownFilters } from "./known-filters.ts";
+import { linearPattern } from "./linear-pattern.ts";
 
 const portValue = /^\d{1,5}(-\d{1,5})?(\/(tcp|udp|sctp))?$/;
 
@@ -60,7 +61,7 @@ function matchesOne(
     case "id":
       return record.id.startsWith(value);
     case "name":
-      return namePattern(value).test(record.name) || namePattern(value).test(`/${record.name}`);
+      return namePattern(value)(record.name) || namePattern(value)(`/${record.name}`);
     case "status":
       return statusOf(record) === value;
     case "exited":
@@ -101,10 +102,10 @@ function matchesOne(
 }
 
 /** People write `name=a+b` too; a pattern that is no regular expression is taken as it stands. */
-function namePattern(text: string): RegExp {
+function namePattern(text: string): (name: string) => boolean {
   try {
-    return new RegExp(text);
+    return linearPattern(text);
   } catch {
-    return new RegExp(text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+    return (name) => name.includes(text);
   }
 }

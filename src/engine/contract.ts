@@ -288,6 +288,8 @@ export interface VolumeService {
 export interface NetworkQueries {
   list(filters: Filters): Promise<NetworkResource[]>;
   inspect(idOrName: string): Promise<NetworkResource>;
+  /** Removes what no container is on; the networks that everyone has are never pruned, and there are no others yet. Filters: `label`, `until`. */
+  prune(filters: Filters): Promise<string[]>;
 }
 
 /** What a check of the store found. `Layers`: verified by packing their files, and by comparing them with the archive they came in. */

@@ -2,6 +2,8 @@ import { EngineError } from "../common/index.ts";
 import type { NetworkResource } from "../spec/index.ts";
 import type { Filters, NetworkQueries } from "./contract.ts";
 import type { Core } from "./core.ts";
+import { requireKnownFilters } from "./known-filters.ts";
+import { publishPrune } from "./prune-event.ts";
 
 /** The networks with the containers that are on them. */
 export class EngineNetworks implements NetworkQueries {
@@ -30,6 +32,12 @@ export class EngineNetworks implements NetworkQueries {
       return [[record.id, endpoint] as const];
     });
     return { ...network, Containers: Object.fromEntries(containers) };
+  }
+
+  async prune(filters: Filters): Promise<string[]> {
+    requireKnownFilters(filters, ["label", "label!", "until"]);
+    publishPrune(this.core, "network", 0);
+    return [];
   }
 }
 

@@ -83,6 +83,30 @@ describe.each(clients)("%s cp", (client) => {
   });
 });
 
+test.each(clients)(
+  "%s cp through a symlink reaches a stopped container's volume, and a folder shows what is in it",
+  async (client) => {
+    const make = "ln -s /vol/deep /way; mkdir /vol/deep; echo in > /vol/deep/file";
+    await waitContainer(engine, await startContainer(engine, make, { name: "box", Volumes: { "/vol": {} } }));
+    const place = join(engine.scratch.path, client);
+    mkdirSync(place);
+    expect((await engine[client]("cp", "box:/way/file", `${place}/file`)).exitCode).toBe(0);
+    expect((await engine[client]("cp", "box:/vol", place)).exitCode).toBe(0);
+    const read = (path: string): Promise<string> => Bun.file(join(place, path)).text();
+    expect([await read("file"), await read("vol/deep/file")]).toEqual(["in\n", "in\n"]);
+    writeFileSync(join(place, "new"), "from outside\n");
+    expect((await engine[client]("cp", join(place, "new"), "box:/way/")).exitCode).toBe(0);
+    expect((await engine[client]("cp", "box:/vol/deep/new", `${place}/back`)).exitCode).toBe(0);
+    expect(await read("back")).toBe("from outside\n");
+    // The empty mount point is the container's own, what lies in the volume is not.
+    const exported = await runProgram(["sh", "-c", `${vitrineCommand.join(" ")} export box | tar -t`], {
+      DOCKER_HOST: `unix://${engine.socket}`,
+    });
+    expect(exported.stdout.split("\n").filter((line) => /^(vol|way)/.test(line))).toEqual(["vol/", "way"]);
+    expect((await runProgram(["findmnt", "-rn", "-o", "TARGET"])).stdout).not.toContain(`${engine.scratch.path}/root`);
+  },
+);
+
 describe("what it costs", () => {
   test("system df counts who uses an image, and names a container's image as ps does", async () => {
     await createContainer(engine, ["true"], { name: "one" });

@@ -1,4 +1,3 @@
-import { EngineError } from "../../common/index.ts";
 import type { Engine } from "../../engine/index.ts";
 import { empty, json } from "../reply.ts";
 import type { Routes } from "../router.ts";
@@ -29,11 +28,9 @@ export function volumeAndNetworkRoutes({ volumes, networks }: Engine): Routes {
       return json({ VolumesDeleted: deleted, SpaceReclaimed: spaceReclaimed });
     },
     "GET /networks": async (request) => json(await networks.list(request.filters())),
-    // The networks that everyone has are never pruned, and there are no others yet: there is nothing to remove.
     "POST /networks/prune": async (request) => {
-      for (const name of request.filters().keys())
-        if (!/^(label!?|until)$/.test(name)) throw new EngineError("invalidArgument", `invalid filter '${name}'`);
-      return json({ NetworksDeleted: null });
+      const deleted = await networks.prune(request.filters());
+      return json({ NetworksDeleted: deleted.length > 0 ? deleted : null });
     },
     "GET /networks/:id": async (request) => json(await networks.inspect(request.parameter("id"))),
   };

@@ -59,7 +59,8 @@ async function pruneAll({ flags, client }: Invocation): Promise<number> {
     await prune("/networks/prune"),
     ...(volumes ? [await prune("/volumes/prune")] : []),
     await prune("/images/prune", { dangling: all ? "false" : "true" }),
-    await prune("/build/prune"),
+    // What builds keep has no labels: none of it is meant.
+    ...(filters.some((filter) => filter.startsWith("label")) ? [] : [await prune("/build/prune")]),
   ];
   const sections = reports.flatMap((report) => [
     section("Deleted Containers", report.ContainersDeleted),
