@@ -251,6 +251,44 @@ describe("an image that is wrong", () => {
   });
 });
 
+describe("a registry that refuses", () => {
+  const cases: readonly (readonly [status: number, code: string, words: string])[] = [
+    [401, "unauthenticated", "unexpected status 401"],
+    [403, "notFound", "pull access denied for"],
+    [404, "notFound", "not found: "],
+    [429, "resourceExhausted", "unexpected status 429"],
+    [500, "unavailable", "unexpected status 500"],
+    [503, "unavailable", "unexpected status 503"],
+  ];
+  for (const [status, code, words] of cases) {
+    test(`with ${status}, and asks for no patience worth having, is told as it is`, async () => {
+      await using scratch = newScratch();
+      await using registry = await RegistryFixture.start();
+      using fixture = openImages(scratch.path);
+      await publish(registry);
+      registry.faults.answers.push({ status, headers: { "Retry-After": "100" } });
+      const error = await failure(pull(fixture, `${registry.host}/app:v1`));
+      expect(error.message).toContain(words);
+      expect(error).toMatchObject({ code });
+      expect(registry.count(/manifests/)).toBe(1);
+      expect(fixture.content.digests()).toEqual([]);
+    });
+  }
+
+  test("to go on with a blob is asked some times, and what came is kept for another day", async () => {
+    await using scratch = newScratch();
+    await using registry = await RegistryFixture.start();
+    using fixture = openImages(scratch.path);
+    const { blobs } = await largeImage(registry, "app");
+    const [blob = Buffer.of()] = blobs;
+    registry.faults.spoilt.set(sha256(blob), blob.subarray(0, 1_000_000));
+    const { message } = await failure(pull(fixture, `${registry.host}/app:v1`));
+    expect(message).toContain(`ended after 1000000 of ${blob.length} bytes, 6 times: unexpected EOF`);
+    expect([...fixture.snapshots.layers(), ...fixture.content.digests()]).toEqual([]);
+    expect(partials(scratch.path)).toEqual([1_000_000]);
+  }, 20_000);
+});
+
 test("a retry waits as long as the registry says, by a date too", async () => {
   await using registry = await RegistryFixture.start();
   await publish(registry);

@@ -215,10 +215,12 @@ test("a proxy of the daemon's environment is asked for other machines' registrie
   const other = `registry.example:${registry.host.split(":")[1]}`;
   const before = process.env["HTTP_PROXY"];
   process.env["HTTP_PROXY"] = `http://127.0.0.1:${proxy.port}`;
-  const starting = startTestEngine(["--insecure-registry", other]);
+  const mirror = `http://${registry.host}`;
+  const starting = startTestEngine(["--insecure-registry", other, "--registry-mirror", mirror]);
   if (before === undefined) delete process.env["HTTP_PROXY"];
   else process.env["HTTP_PROXY"] = before;
   await using behind = await starting;
+  expect((await behind.vitrine("info")).stdout).toContain(`Registry Mirrors:\n  ${mirror}/\n`);
   expect((await behind.vitrine("pull", `${registry.host}/app:v1`)).stderr).toContain(
     "manifest unknown: manifest unknown",
   );
