@@ -172,3 +172,14 @@ test("a container whose read-write layer has no record is named", async () => {
   expect(problems(report)).toContain("container: its read-write layer is gone");
   await engine.must("rm", "box");
 });
+
+test("on vfs, whose layers are whole trees, a changed file is found as well", async () => {
+  await using other = await startTestEngine(["--storage-driver", "vfs"]);
+  await other.must("pull", name);
+  expect(await other.must("system", "check")).toContain("Nothing is wrong.");
+  const trees = join(other.scratch.path, "root/vfs");
+  const top = readdirSync(trees).find((id) => existsSync(join(trees, id, "root/etc/two")));
+  writeFileSync(join(trees, top ?? "none", "root/etc/two"), "2!!");
+  const found = await other.vitrine("system", "check");
+  expect([found.exitCode, found.stdout]).toEqual([1, expect.stringContaining("is damaged")]);
+});
