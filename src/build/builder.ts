@@ -24,6 +24,7 @@ import { RemoteSession, type ContextOrigin } from "./remote-session.ts";
 import { maxParallelOperations, Slots } from "./slots.ts";
 import { Solver } from "./solver.ts";
 import { layersOf } from "./stage-images.ts";
+import { withNearestStage } from "./stage-names.ts";
 import { stageSources } from "./stage-sources.ts";
 import { exportImage } from "./export-image.ts";
 import { walkStages, type WalkedStages } from "./walk-stages.ts";
@@ -139,7 +140,12 @@ export class Builder {
         missing.map(async (reference): Promise<BaseImage> => {
           const onProgress = (text: string): void => progress.tell({ type: "line", text: `${text}\n` });
           const pull = frontend.pull;
-          const image = await this.services.executor.resolveBase(reference, { pull, session, signal, onProgress });
+          const { executor } = this.services;
+          const image = await executor
+            .resolveBase(reference, { pull, session, signal, onProgress })
+            .catch((error: unknown) => {
+              throw withNearestStage(error, reference, dockerfile.stages);
+            });
           const layers = image.layers.map(({ chainId }) => chainId);
           return { reference, imageId: image.id, layers, config: image.config };
         }),

@@ -24,9 +24,20 @@ export function targetStage(stages: readonly Stage[], target: string | undefined
   if (target === undefined || target === "") return stages.length - 1;
   const found = findStage(stages, target);
   if (found !== undefined) return found;
-  const names = stages.flatMap(({ from }) => from.name ?? []);
-  const proposal = didYouMean(target, names);
+  const proposal = didYouMean(target, stageNames(stages));
   throw new EngineError("invalidArgument", `target stage "${target}" could not be found${proposal}`);
+}
+
+export function stageNames(stages: readonly Stage[]): string[] {
+  return stages.flatMap(({ from }) => from.name ?? []);
+}
+
+/** What went wrong with an image, and the stage that may have been meant: `--from=biuld` names an image where no stage has that name. */
+export function withNearestStage(error: unknown, reference: string, stages: readonly Stage[]): unknown {
+  const proposal = didYouMean(reference, stageNames(stages));
+  if (!(error instanceof EngineError) || proposal === "") return error;
+  const { code, data } = error;
+  return new EngineError(code, `${error.message}${proposal.replace("mean", "mean the stage")}`, { cause: error, data });
 }
 
 /** Refuses stages that need each other: no order could build them. */

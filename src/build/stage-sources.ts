@@ -9,7 +9,8 @@ import { flagValue, type FromInstruction, type Instruction, type LabelInstructio
 import { parseInstructions, type Dockerfile, type Stage } from "./parse-dockerfile.ts";
 import { mountOrigins } from "./run-mounts.ts";
 import { expandWord } from "./shell-words.ts";
-import { checkStageLoops, findStage } from "./stage-names.ts";
+import { didYouMean } from "./suggest.ts";
+import { checkStageLoops, findStage, stageNames } from "./stage-names.ts";
 
 /** Where files or a base come from. */
 export type Origin =
@@ -56,7 +57,7 @@ export function stageSources(
   checkLoops(dockerfile);
   const target = targetOf(dockerfile.stages, options.target);
   const written = withLabels(dockerfile.stages, target, options.labels);
-  const meta = evaluateMeta(dockerfile, BuildArguments.create(options.arguments));
+  const meta = evaluateMeta(dockerfile, BuildArguments.create(options.arguments, written[target]?.from.name));
   const names: (string | undefined)[] = [];
   const found: Omit<SourcedStage, "needed">[] = [];
   for (const [index, stage] of written.entries()) {
@@ -141,7 +142,8 @@ function targetOf(stages: readonly Stage[], target: string | undefined): number 
   if (target === undefined || target === "") return stages.length - 1;
   const found = findStage(stages, target);
   if (found !== undefined) return found;
-  throw new EngineError("invalidArgument", `failed to reach build target ${target} in Dockerfile`);
+  const proposal = didYouMean(target, stageNames(stages));
+  throw new EngineError("invalidArgument", `failed to reach build target ${target} in Dockerfile${proposal}`);
 }
 
 /** Labels of the build's options are a LABEL each at the end of the target, sorted by name. */

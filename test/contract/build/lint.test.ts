@@ -154,13 +154,12 @@ describe("a build", () => {
     const dockerfile = parse(
       "FROM scratch\nLABEL a=$nope\nFROM scratch AS two\nCOPY secret /\nFROM scratch AS three\n",
     );
-    const warnings = (target?: string): string[] =>
+    const warnings = (target?: string): readonly string[] =>
       buildWarnings(dockerfile, {
         frontend: { arguments: {}, target },
         images,
         exclude: ["/secret"],
-        vertex: "sha256:ab",
-      }).map(({ short }) => short);
+      })?.warnings.map(({ short }) => short) ?? [];
     expect(warnings()).toEqual([]);
     expect(warnings("0")).toEqual(["UndefinedVar: Usage of undefined variable '$nope' (line 2)"]);
     expect(warnings("two")).toEqual([
@@ -170,8 +169,8 @@ describe("a build", () => {
 
   test("fails where the Dockerfile says that findings fail it", () => {
     const dockerfile = parse("# check=error=true\nFROM scratch AS Base\n");
-    expect(() =>
-      buildWarnings(dockerfile, { frontend: { arguments: {}, target: "" }, images, exclude: [], vertex: "" }),
-    ).toThrow("lint violation found for rules: StageNameCasing");
+    expect(() => buildWarnings(dockerfile, { frontend: { arguments: {}, target: "" }, images, exclude: [] })).toThrow(
+      "lint violation found for rules: StageNameCasing",
+    );
   });
 });

@@ -170,6 +170,9 @@ COPY --from=test/base /etc/passwd /users
     expect(text).toContain("Step 3/3 : LABEL only=label\n");
     expect(image.layers).toEqual([]);
     expect(await refusal(staged, { target: "nope" })).toBe("failed to reach build target nope in Dockerfile");
+    expect(await refusal(staged, { target: "EMTPY" })).toBe(
+      "failed to reach build target EMTPY in Dockerfile (did you mean EMPTY?)",
+    );
   });
 
   test("may begin with another stage, and do its ONBUILD triggers", async () => {
@@ -226,6 +229,11 @@ describe("what is wrong or not built is refused before or at its step", () => {
     ],
     ["FROM scratch\n", "No image was generated. Is your Dockerfile empty?"],
     ["FROM no/such:1\n", "No such image: no/such:1"],
+    [
+      "FROM test/base AS build\nFROM scratch\nCOPY --from=biuld /a /\n",
+      "No such image: biuld:latest (did you mean the stage build?)",
+    ],
+    ["# check=error=true\nFROM test/base AS Base\nRUN false\n", "lint violation found for rules: StageNameCasing"],
     [
       "ARG X\nFROM $X\n",
       `dockerfile parse error on line 2: base name ($X) should not be blank\n${shown(2, "FROM $X")}`,
