@@ -4,6 +4,9 @@ import type { RegistryLimits } from "./server-options.ts";
 import type { RegistryRecords } from "./server-records.ts";
 import type { ByteRange, RegistryStorage } from "./storage-contract.ts";
 
+/** Streams are sent chunked, without a length; what is no longer than this is read first, and then has one. */
+const maxHeldBytes = 1024 * 1024;
+
 export interface BlobServices {
   readonly records: RegistryRecords;
   readonly storage: RegistryStorage;
@@ -61,13 +64,15 @@ export async function answerBlob(request: Request, digest: string, source: BlobS
     return new Response(null, { headers: { ...headers, "Content-Length": String(size) } });
   }
   const range = wantedRange(request.headers, { size, digest });
-  const body = await source.open(range ?? { start: 0, end: size });
-  if (!range) return new Response(body, { headers: { ...headers, "Content-Length": String(size) } });
-  const contentRange = `bytes ${range.start}-${range.end - 1}/${size}`;
-  return new Response(body, {
-    status: 206,
-    headers: { ...headers, "Content-Length": String(range.end - range.start), "Content-Range": contentRange },
-  });
+  const { start, end } = range ?? { start: 0, end: size };
+  const contentRange = range ? { "Content-Range": `bytes ${start}-${end - 1}/${size}` } : {};
+  const head = {
+    status: range ? 206 : 200,
+    headers: { ...headers, "Content-Length": String(end - start), ...contentRange },
+  };
+  const body = await source.open({ start, end });
+  const isShort = body instanceof ReadableStream && end - start <= maxHeldBytes;
+  return new Response(isShort ? await new Response(body).bytes() : body, head);
 }
 
 /** RFC 9110, 13.1.2 and 8.8.3: `*`, or a list of entity tags, weak ones too. */

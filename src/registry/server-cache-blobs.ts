@@ -8,7 +8,7 @@ import { algorithmOf } from "./server-grammar.ts";
 import type { RegistryLimits } from "./server-options.ts";
 import type { RegistryRecords } from "./server-records.ts";
 import type { Turns } from "./server-turns.ts";
-import { sizeOf, type Upstream } from "./server-upstream.ts";
+import { sizeOf, UpstreamDown, type Upstream } from "./server-upstream.ts";
 import type { ByteRange, RegistryStorage } from "./storage-contract.ts";
 
 const readBytes = 256 * 1024;
@@ -26,6 +26,8 @@ export interface CacheBlobServices {
 
 /** One fetch of a blob from the upstream: a file that grows, and whoever reads it meanwhile. */
 interface Download {
+  /** The upstream's name. */
+  readonly from: string;
   readonly size: number;
   readonly file: FileHandle;
   writtenBytes: number;
@@ -69,7 +71,7 @@ export class CacheBlobs implements AsyncDisposable {
     const openRange = async (range: ByteRange): Promise<Blob | ReadableStream<Uint8Array>> => {
       // It ended between the two calls: then it is in the storage, or failed.
       if (download.users > 0) return this.#follow(download, range);
-      if (download.failure) throw download.failure;
+      if (download.failure) throw new UpstreamDown(download.from, download.failure);
       return this.services.storage.open(digest, range);
     };
     return { size: download.size, open: openRange };
@@ -108,7 +110,7 @@ export class CacheBlobs implements AsyncDisposable {
       const path = join(folder, newId());
       const file = await open(path, "wx+", 0o600);
       const state = { writtenBytes: 0, isVerified: false, failure: undefined, users: 1 };
-      staged = { path, download: { size, file, ...state, moved: Promise.withResolvers<void>() } };
+      staged = { path, download: { from: upstream.name, size, file, ...state, moved: Promise.withResolvers<void>() } };
     } catch (error) {
       await first.body?.cancel();
       throw error;
@@ -219,7 +221,7 @@ async function readGrown(
       const { bytesRead } = await download.file.read(buffer, 0, length, position);
       return buffer.subarray(0, bytesRead);
     }
-    if (download.failure) throw download.failure;
+    if (download.failure) throw new UpstreamDown(download.from, download.failure);
     await download.moved.promise;
   }
 }

@@ -66,6 +66,18 @@ export class Gate {
     }
   }
 
+  /**
+   * As `may`, of the last of the needs; where the asker may and only the token's scope is too small, throws the challenge for all of
+   * them: a client that asked for a token without knowing of the second repository then asks for another.
+   */
+  async mayWithToken(request: Request, needs: readonly [...Need[], Need]): Promise<boolean> {
+    const need = needs[needs.length - 1] as Need;
+    const caller = await this.#identify(request, needs);
+    if (this.#mayDo(caller, need)) return true;
+    if (!this.services.policy.isAllowed(caller.user, need.repository, need.action)) return false;
+    throw this.#challenge(request, needs, "insufficient_scope");
+  }
+
   /** The token endpoint: GET with Basic, or POST with OAuth 2's password grant, as Docker's token specification has both. */
   async giveToken(request: Request): Promise<Response> {
     const asked = await readTokenRequest(request);

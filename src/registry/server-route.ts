@@ -119,8 +119,13 @@ async function catalog(request: Request, services: RegistryServices, query: URLS
 async function uploadCall(call: Call): Promise<Response> {
   const { request, repository, query, part, services, connection } = call;
   const tell = await require(call, "push");
-  const mayPull = async (from: string): Promise<boolean> =>
-    (await services.gate?.may(request, { repository: from, action: "pull" })) ?? true;
+  const mayPull = async (from: string, isNamed: boolean): Promise<boolean> => {
+    const need: Need = { repository: from, action: "pull" };
+    if (!services.gate) return true;
+    return isNamed
+      ? services.gate.mayWithToken(request, [{ repository, action: "push" }, need])
+      : services.gate.may(request, need);
+  };
   const uploadServices = { ...services, mayPull, tell };
   const upload = { request, repository, query, whenArrived: connection.unhurried };
   return part === "" ? beginUpload(uploadServices, upload) : continueUpload(uploadServices, { ...upload, id: part });

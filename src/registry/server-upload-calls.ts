@@ -14,7 +14,7 @@ export interface UploadCallServices {
   readonly records: RegistryRecords;
   readonly limits: RegistryLimits;
   /** Whether the asker may pull from the repository that a mount names. */
-  readonly mayPull: (repository: string) => Promise<boolean>;
+  readonly mayPull: (repository: string, isNamed: boolean) => Promise<boolean>;
   /** Is told of a blob that is in the repository now. */
   readonly tell: (happening: Happening) => void;
 }
@@ -76,7 +76,7 @@ async function mount(
   if (!isRegistryDigest(digest) || (from !== null && !isRepositoryName(from))) return undefined;
   const holders = from === null ? records.repositoriesWith(digest, maxHoldersAsked) : [from];
   for (const holder of holders) {
-    if (records.linkedSize(holder, digest) === undefined || !(await mayPull(holder))) continue;
+    if (records.linkedSize(holder, digest) === undefined || !(await mayPull(holder, from !== null))) continue;
     // Asked again after the wait: it may have been collected meanwhile.
     const size = records.linkedSize(holder, digest);
     if (size === undefined) continue;

@@ -143,9 +143,13 @@ export class Upstream {
 /** The upstream gave no answer that counts. What is cached is served instead. */
 export class UpstreamDown extends RegistryFailure {
   constructor(name: string, cause: unknown) {
-    super("UNKNOWN", `This registry is a cache of "${name}", which does not answer: ${(cause as Error).message}`, {
-      status: 502,
-    });
+    super(
+      "UNKNOWN",
+      `This registry is a cache of "${name}", which gives no answer that can be used: ${(cause as Error).message}`,
+      {
+        status: 502,
+      },
+    );
     this.cause = cause;
   }
 }

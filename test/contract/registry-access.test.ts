@@ -147,6 +147,23 @@ test("a blob is mounted only from where the asker may pull", async () => {
   const mount = `/v2/team/x/blobs/uploads/?mount=${blob}&from=private`;
   expect((await call("bob")(mount, { method: "POST" })).status).toBe(202);
   expect((await call("bob")(`/v2/team/x/blobs/${blob}`)).status).toBe(404);
+  // Nor when no repository is named, where only others have it.
+  const anonymous = mount.replace("&from=private", "");
+  expect((await call("bob")(anonymous, { method: "POST" })).status).toBe(202);
+  // Ann may, and her token is for the one repository: she is asked for a token for both.
+  const tokenFor = async (...scopes: string[]): Promise<string> => {
+    const query = new URLSearchParams(scopes.map((scope) => ["scope", `repository:${scope}`]));
+    const answer = await mustBe(200, await call("ann")(`/token?${query.toString()}`));
+    return ((await answer.json()) as { token: string }).token;
+  };
+  const mountWith = (token: string): Promise<Response> =>
+    fetch(`${other.url}${mount}`, { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+  const refused = await mountWith(await tokenFor("team/x:pull,push"));
+  expect(refused.status).toBe(401);
+  expect(refused.headers.get("WWW-Authenticate")).toContain(
+    'scope="repository:team/x:pull,push repository:private:pull",error="insufficient_scope"',
+  );
+  expect((await mountWith(await tokenFor("team/x:pull,push", "private:pull"))).status).toBe(201);
 });
 
 test("the catalog shows a user what that user may pull", async () => {

@@ -80,6 +80,8 @@ export function describeStorage(name: string, make: (folder: string) => Registry
       await pushImage(registry.url, "a", { image, tag: "v1" });
       for (const [key, content] of image.blobs) {
         const answer = await mustBe(200, await fetch(`${registry.url}/v2/a/blobs/${key}`));
+        expect(answer.headers.get("Content-Length")).toBe(String(content.length));
+        expect(answer.headers.get("Docker-Content-Digest")).toBe(key);
         expect(Buffer.from(await answer.arrayBuffer())).toEqual(Buffer.from(content));
         const part = await fetch(`${registry.url}/v2/a/blobs/${key}`, { headers: { Range: "bytes=3-9" } });
         expect([part.status, part.headers.get("Content-Range")]).toEqual([206, `bytes 3-9/${content.length}`]);
@@ -154,6 +156,7 @@ export function describeStorage(name: string, make: (folder: string) => Registry
       await using cache = await serveRegistry({ ...options, collectEveryMs: 0 });
       for (const [key, content] of image.blobs) {
         const answer = await mustBe(200, await fetch(`${cache.url}/v2/a/blobs/${key}`));
+        expect(answer.headers.get("Content-Length")).toBe(String(content.length));
         expect(Buffer.from(await answer.arrayBuffer())).toEqual(Buffer.from(content));
       }
       expect(await listed()).toEqual([...image.blobs.keys()].sort());
