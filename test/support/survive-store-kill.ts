@@ -1,4 +1,5 @@
 import { expect } from "bun:test";
+import { ask } from "./engine-containers.ts";
 import { expectTraces } from "./engine-traces.ts";
 import { killDaemonAt, type Moment } from "./kill-at.ts";
 import { expectWhole, isThere, type StoreAction, type TravellingImage } from "./store-actions.ts";
@@ -45,4 +46,6 @@ async function expectSound(engine: TestEngine, options: { resumable?: boolean } 
     8000,
   ).catch(() => {});
   expect(problems).toEqual([]);
+  // The engine's own look, which compares every layer with its archive or its digest, finds no more.
+  expect((await ask<{ Findings: unknown[] }>(engine, "POST", "/vitrine/system/check")).Findings).toEqual([]);
 }
