@@ -1,4 +1,5 @@
 import type { ImageConfig } from "../spec/index.ts";
+import type { AttestOptions } from "./attest-options.ts";
 import type { BuildSession } from "./session.ts";
 
 /** Options of the Dockerfile frontend, in BuildKit's meaning; `frontendOptions` reads them from its attributes. */
@@ -26,6 +27,8 @@ export interface FrontendOptions {
   /** `source-date-epoch` or its build argument: seconds since 1970. */
   readonly sourceDateEpoch?: number | undefined;
   readonly limits: BuildLimits;
+  /** `attest:sbom`, `attest:provenance`: what is kept with the image, and goes with it where it is pushed. */
+  readonly attest?: AttestOptions | undefined;
 }
 
 /** What RUN may use, as HostConfig has it. */

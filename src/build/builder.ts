@@ -3,6 +3,7 @@ import type { Paths } from "../common/index.ts";
 import type { ImageStore } from "../image/index.ts";
 import type { Snapshotter } from "../snapshot/index.ts";
 import { BuildCache, type CacheRecord } from "./build-cache.ts";
+import { attestResult, provenanceBuild } from "./attest-result.ts";
 import { BuildProgress } from "./build-progress.ts";
 import type { BuildRequest, BuildResult } from "./build-request.ts";
 import { CacheMounts } from "./cache-mounts.ts";
@@ -244,7 +245,30 @@ export class Builder {
       },
     };
     const exported = await exportImage(this.services, result, { tags: request.tags });
+    await this.#attest(request, { result: exported, plan });
     this.why.record(request, { loaded, outcomes: walked.outcomes, imageId: exported.imageId, reasons });
     return exported;
+  }
+
+  async #attest(
+    { frontend, session, tags, signal }: BuildRequest,
+    { result, plan }: { result: BuildResult & { readonly imageId: string }; plan: BuildPlan },
+  ): Promise<void> {
+    const { images } = this.services;
+    if (!frontend.attest) return;
+    const context = session instanceof RemoteSession ? session.origin : undefined;
+    const build = provenanceBuild(plan.nodes.values(), context);
+    const epoch = frontend.sourceDateEpoch;
+    const createdAt = epoch === undefined ? new Date() : new Date(epoch * 1000);
+    const name = tags[0];
+    for (const attested of await attestResult(this.services, result, {
+      options: frontend.attest,
+      build,
+      name,
+      createdAt,
+      signal,
+    })) {
+      await images.attest(result.imageId, attested);
+    }
   }
 }

@@ -1,4 +1,5 @@
 import { EngineError, parseSize } from "../common/index.ts";
+import { attestOptions } from "./attest-options.ts";
 import type { FrontendOptions } from "./build-request.ts";
 
 /** Options of a build that asks for nothing. */
@@ -49,6 +50,7 @@ export function frontendOptions(attributes: Readonly<Record<string, string>>): F
     context: attributes["context"] || undefined,
     pull: attributes["image-resolve-mode"] === "pull",
     sourceDateEpoch: epochOf(epoch),
+    attest: attestOptions({ sbom: attributes["attest:sbom"], provenance: attributes["attest:provenance"] }),
     limits: {
       ...(attributes["cgroup-parent"] ? { cgroupParent: attributes["cgroup-parent"] } : {}),
       ...(attributes["shm-size"] ? { shmSize: parseSize(attributes["shm-size"]) } : {}),
@@ -57,8 +59,10 @@ export function frontendOptions(attributes: Readonly<Record<string, string>>): F
   };
 }
 
-const prefixes = ["build-arg:", "label:", "context:", "input-metadata:", "attest:"];
+const prefixes = ["build-arg:", "label:", "context:", "input-metadata:"];
 const plainNames = [
+  "attest:provenance",
+  "attest:sbom",
   "filename",
   "target",
   "no-cache",

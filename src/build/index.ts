@@ -52,3 +52,4 @@ export { attestResult, type AttestedPredicate } from "./attest-result.ts";
 export { exporterOptions, type ExporterOptions } from "./exporter-options.ts";
 export { exportResult, openExportedTree, type ExportRequest, type ExportSink } from "./exporter.ts";
 export { RemoteSession, type ContextOrigin } from "./remote-session.ts";
+export { attestOptions, type AttestOptions } from "./attest-options.ts";

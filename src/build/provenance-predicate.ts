@@ -54,7 +54,8 @@ export function parseProvenanceOptions(text: string): ProvenanceOptions | undefi
     else if (name === "version" && (value === "v0.2" || value === "v1")) options.version = value;
     else if (name === "builder-id") options.builderId = value;
     else if (name === "reproducible" && /^(true|false)$/.test(value)) options.reproducible = value === "true";
-    else if (name === "inline-only" && value === "false") continue;
+    // Without inline-only a client's own files get them too; an image has them either way.
+    else if (name === "inline-only" && /^(true|false)$/.test(value)) continue;
     else if (name === "disabled" && value === "true") return undefined;
     else if (name !== "disabled" || value !== "false") {
       throw new EngineError("invalidArgument", `invalid provenance option "${field}"`);

@@ -1,4 +1,5 @@
 import {
+  attestOptions,
   defaultFrontendOptions,
   epochOf,
   type BuildLimits,
@@ -76,6 +77,7 @@ function classicOptions(request: ApiRequest): ClassicBuildRequest {
       contexts: map(request, "buildcontexts") as Record<string, string>,
       context: remote === "" || remote === "client-session" ? undefined : remote,
       pull: request.flag("pull"),
+      attest: attestOptions({ sbom: request.text("sbom"), provenance: request.text("provenance") }),
       // The same time on every day: that of the archive formats' own beginning.
       sourceDateEpoch: epoch ?? (reproducible ? 0 : undefined),
       limits: limitsOf(request),

@@ -74,12 +74,9 @@ async function attested(): Promise<AttestedPredicate[]> {
     engine,
     { layers: result.layers, provenance },
     {
-      sbom: true,
       createdAt: new Date(0),
-      provenance: {
-        options: { mode: "min", version: "v0.2", builderId: "", reproducible: false },
-        build: { invocationId: "x", platform: "linux/amd64", locals: [] },
-      },
+      options: { sbom: true, provenance: { mode: "min", version: "v0.2", builderId: "", reproducible: false } },
+      build: { invocationId: "x", platform: "linux/amd64", locals: [] },
     },
   );
 }
