@@ -22,6 +22,7 @@ export { exportImage } from "./export-image.ts";
 export { cacheUsage, pruneCache, pruneFilters, type CacheUsage, type PruneOptions } from "./prune-cache.ts";
 export { defaultFrontendOptions, epochOf, frontendOptions } from "./frontend-options.ts";
 export type { ExecMount, FileAction, GraphNode, Operation, OperationId } from "./operation.ts";
+export { loadDockerfile } from "./load-dockerfile.ts";
 export { parseModeChange, type ModeChange } from "./mode-change.ts";
 export { parseDockerfile, type Dockerfile, type Stage } from "./parse-dockerfile.ts";
 export type {

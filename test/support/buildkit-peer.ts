@@ -333,7 +333,10 @@ export interface PeerBuild {
 export interface PeerBuildOptions extends PeerSessionOptions {
   readonly frontendOptions?: Readonly<Record<string, string>>;
   readonly exporter?: Readonly<Record<string, string>>;
+  /** "" exports nothing. */
   readonly exporterType?: string;
+  /** What the frontend says beside its result. */
+  readonly onMetadata?: (metadata: Record<string, string>) => void;
   /** Names the Dockerfile frontend in Solve itself, where buildx drives the gateway. */
   readonly direct?: boolean;
   readonly signal?: AbortSignal;
@@ -357,7 +360,7 @@ export async function peerBuild(socketPath: string, options: PeerBuildOptions): 
       [1, ref],
       [5, session.id],
       ...(options.direct ? [[6, "dockerfile.v0"] as const, ...frontend] : []),
-      [13, exporter],
+      ...(options.exporterType === "" ? [] : [[13, exporter] as const]),
     ],
     { take: (one) => void Object.assign(response, one.map(1)), ...(options.signal ? { signal: options.signal } : {}) },
   );
@@ -383,6 +386,7 @@ async function driveGateway(
       [[2, "dockerfile.v0"], ...wireMap(3, options.frontendOptions ?? {}), [5, true], [6, true]],
       headers,
     );
+    options.onMetadata?.(solved.message(3)?.map(10) ?? {});
     const result = solved.bytes(3) ?? Buffer.alloc(0);
     await calls.one(`${bridge}/Return`, [[1, result]], headers);
   } catch (error) {

@@ -3,6 +3,7 @@ import { EngineError } from "../../common/index.ts";
 import type { Engine } from "../../engine/index.ts";
 import type { BuildJob, JobResult } from "./build-job.ts";
 import type { ClientSession } from "./client-session.ts";
+import { lintRequest } from "./lint-request.ts";
 
 export interface FrontendSolve {
   readonly frontend: string;
@@ -28,6 +29,7 @@ export async function solveFrontend(
     throw new EngineError("unsupported", `frontend inputs "${solve.inputs.join('", "')}" are not built yet`);
   }
   const request = solve.attributes.get("requestid");
+  if (request === "frontend.lint") return lintRequest(plainAttributes(solve.attributes), services);
   if (request !== undefined) throw new EngineError("unsupported", `the frontend's "${request}" is not built yet`);
   const events = services.engine.builds.solve({
     session: services.session,
@@ -46,7 +48,7 @@ export async function solveFrontend(
 
 /** What clients say of themselves, and of where the Dockerfile comes from, is no option of the build. */
 const notOptions =
-  /^(vcs:|frontend\.caps$|local-sessionid:|build-arg:BUILDKIT_SYNTAX$|localdir:|dockerfilekey$|contextkey$)/;
+  /^(vcs:|frontend\.caps$|local-sessionid:|build-arg:BUILDKIT_SYNTAX$|localdir:|dockerfilekey$|contextkey$|requestid$)/;
 
 function plainAttributes(attributes: ReadonlyMap<string, string>): Record<string, string> {
   return Object.fromEntries([...attributes].filter(([name]) => !notOptions.test(name)));

@@ -123,6 +123,35 @@ test("what is not built is refused by name", async () => {
   expect(await refused({ frontendOptions: { nonsense: "1" } })).toContain('"nonsense"');
 });
 
+test("a client that asks for checks gets them as data and as text, and no image", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, {
+    Dockerfile: "FROM busybox AS Base\nCOPY secret $nope/\n",
+    ".dockerignore": "secret\n",
+  });
+  let metadata: Record<string, string> = {};
+  const frontendOptions = { requestid: "frontend.lint", "frontend.caps": "moby.buildkit.frontend.subrequests+forward" };
+  const onMetadata = (told: Record<string, string>): void => void (metadata = told);
+  const built = await peerBuild(engine.socket, { folders, frontendOptions, exporterType: "", onMetadata });
+  expect(built.vertices).toEqual([]);
+  expect(metadata["result.statuscode"]).toBe("1");
+  expect(metadata["result.txt"]).toContain("WARNING: StageNameCasing - https://docs.docker.com/go/dockerfile/rule/");
+  const { warnings, sources } = JSON.parse(metadata["result.json"] ?? "") as {
+    warnings: { ruleName: string; location: { ranges: { start: { line: number } }[] } }[];
+    sources: { filename: string }[];
+  };
+  const found = warnings.map(({ ruleName, location }) => `${ruleName} ${location.ranges[0]?.start.line}`);
+  expect(found.filter((one) => !one.startsWith("UndefinedVar"))).toEqual(["StageNameCasing 1", "CopyIgnoredFile 2"]);
+  expect(sources.map(({ filename }) => filename)).toEqual(["Dockerfile"]);
+});
+
+test("a build tells a client's progress what the checks found", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, { Dockerfile: "FROM busybox AS Base\nRUN true\n" });
+  const built = await peerBuild(engine.socket, { folders, exporter: { name: "warned:1" } });
+  expect(built.vertices.map(({ name }) => name)).toContain("[internal] load build definition from Dockerfile");
+});
+
 test("the worker, health and the version answer; an unknown method is Unimplemented", async () => {
   using calls = await PeerControl.open(engine.socket);
   const workers = await calls.one("/moby.buildkit.v1.Control/ListWorkers", []);
