@@ -152,8 +152,8 @@ test("a blob is mounted only from where the asker may pull", async () => {
   expect((await call("bob")(anonymous, { method: "POST" })).status).toBe(202);
   // Ann may, and her token is for the one repository: she is asked for a token for both.
   const tokenFor = async (...scopes: string[]): Promise<string> => {
-    const query = new URLSearchParams(scopes.map((scope) => ["scope", `repository:${scope}`]));
-    const answer = await mustBe(200, await call("ann")(`/token?${query.toString()}`));
+    const query = scopes.map((scope) => `scope=repository:${scope}`).join("&");
+    const answer = await mustBe(200, await call("ann")(`/token?${query}`));
     return ((await answer.json()) as { token: string }).token;
   };
   const mountWith = (token: string): Promise<Response> =>

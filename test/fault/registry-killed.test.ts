@@ -1,9 +1,12 @@
 import { expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { readdirSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { sha256, smallImage, type SmallImage } from "../support/oci-layout.ts";
-import { mustBe, pushBlob, putManifest } from "../support/registry-calls.ts";
+import { mustBe, pushBlob, pushImage, putManifest } from "../support/registry-calls.ts";
 import { newScratch } from "../support/scratch.ts";
+import { waitFor } from "../support/test-engine.ts";
 
 const main = join(import.meta.dir, "..", "..", "src", "main.ts");
 
@@ -15,8 +18,8 @@ interface RegistryProcess extends AsyncDisposable {
   stop(): Promise<number>;
 }
 
-async function startRegistry(root: string): Promise<RegistryProcess> {
-  const command = [process.execPath, main, "registry", "serve", "--root", root, "--listen", "127.0.0.1:0"];
+async function startRegistry(root: string, ...options: string[]): Promise<RegistryProcess> {
+  const command = [process.execPath, main, "registry", "serve", "--root", root, "--listen", "127.0.0.1:0", ...options];
   const child = Bun.spawn(command, { stdio: ["ignore", "ignore", "pipe"] });
   const reader = child.stderr.getReader();
   let text = "";
@@ -115,6 +118,70 @@ test("killed at any moment of pushes: what was answered with 201 is there, and n
     .all()
     .map(({ id }) => id);
   expect(files(join(scratch.path, "uploads")).filter((name) => !uploads.includes(name))).toEqual([]);
+});
+
+test("a cache that is killed while a blob comes keeps nothing of it, and the next one gets it whole", async () => {
+  await using scratch = newScratch();
+  const bytes = Buffer.alloc(8_000_000, crypto.randomUUID());
+  const digest = sha256(bytes);
+  // The upstream hangs after two of eight megabytes.
+  const { promise: never, resolve: letGo } = Promise.withResolvers<void>();
+  const front = createServer(async (request, response) => {
+    if (request.url === "/v2/") return void response.end("{}");
+    response.writeHead(200, { "Content-Length": bytes.length });
+    response.write(bytes.subarray(0, 2_000_000));
+    await never;
+    response.destroy();
+  });
+  await new Promise<void>((resolve) => front.listen(0, "127.0.0.1", () => resolve()));
+  const address = `http://127.0.0.1:${(front.address() as AddressInfo).port}`;
+  const uploads = join(scratch.path, "uploads");
+  {
+    const cache = await startRegistry(scratch.path, "--proxy", address);
+    const cut = fetch(`${cache.url}/v2/team/app/blobs/${digest}`).then((answer) => answer.arrayBuffer());
+    const isCut = cut.catch(() => "cut");
+    while (!files(uploads).some((name) => statSync(join(uploads, name)).size >= 1_000_000)) await Bun.sleep(2);
+    await cache.kill();
+    expect(await isCut).toBe("cut");
+  }
+  letGo();
+  front.closeAllConnections();
+  front.removeAllListeners("request");
+  front.on("request", (request, response) => {
+    if (request.url === "/v2/") return void response.end("{}");
+    response.writeHead(200, { "Content-Length": bytes.length }).end(bytes);
+  });
+  await using cache = await startRegistry(scratch.path, "--proxy", address);
+  expect(files(uploads)).toEqual([]);
+  const blob = await mustBe(200, await fetch(`${cache.url}/v2/team/app/blobs/${digest}`));
+  expect(sha256(await blob.bytes())).toBe(digest);
+  front.closeAllConnections();
+  await new Promise<void>((resolve) => front.close(() => resolve()));
+});
+
+test("an event of a push that was answered is told although the server was killed", async () => {
+  await using scratch = newScratch();
+  const told: string[] = [];
+  const state = { status: 503 };
+  await using place = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    fetch: async (request) => {
+      const { events } = (await request.json()) as { events: { target: { tag: string } }[] };
+      if (state.status === 200) told.push(...events.map(({ target }) => target.tag));
+      return new Response(null, { status: state.status });
+    },
+  });
+  const hooks = join(scratch.path, "hooks.json");
+  writeFileSync(hooks, JSON.stringify([{ name: "ci", url: place.url.href, backoff: "20ms" }]));
+  const root = join(scratch.path, "root");
+  const first = await startRegistry(root, "--webhooks", hooks);
+  for (const tag of ["v1", "v2"]) await pushImage(first.url, "a", { image: smallImage(tag), tag });
+  await first.kill();
+  state.status = 200;
+  await using _second = await startRegistry(root, "--webhooks", hooks);
+  await waitFor("both to be told", () => told.length === 2);
+  expect(told).toEqual(["v1", "v2"]);
 });
 
 test("an empty address, half of TLS and an open door to other machines are refused in a sentence", () => {

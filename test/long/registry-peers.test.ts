@@ -125,3 +125,30 @@ test("skopeo and podman: where anyone may pull, they pull without a login and pu
   const pull = ["podman", ...folders, "pull", "-q", "--tls-verify=false", name];
   expect(`sha256:${await run(...pull)}`).toBe(config);
 });
+
+test("docker and podman pull through a cache, and again when the registry behind it is gone; a push to it is refused by name", async () => {
+  const at = (name: string): string => join(scratch.path, name);
+  const upstream = await serveRegistry({ root: at("behind") });
+  undo.defer(() => upstream.close());
+  const layout = `oci:${at("layout")}:v1`;
+  await run("skopeo", "copy", "--dest-tls-verify=false", layout, `docker://127.0.0.1:${upstream.port}/team/app:v1`);
+  const cacheOptions = { url: upstream.url, ttlMs: 3_600_000 };
+  await using cache = await serveRegistry({ root: at("cache"), upstream: cacheOptions });
+  const name = `127.0.0.1:${cache.port}/team/app:v1`;
+  const [config = ""] = image.blobs.keys();
+  const dockerd = undo.use(await startHostDockerd());
+  const folders = ["--root", at("p3"), "--runroot", at("p3r"), "--storage-driver", "vfs"];
+  for (const turn of ["first", "cached"]) {
+    if (turn === "cached") await upstream.close();
+    expect(await dockerd.docker("pull", name)).toContain(`Digest: ${image.manifestDigest}`);
+    expect(await dockerd.docker("image", "inspect", "--format", "{{.Id}}", name)).toBe(config);
+    expect(`sha256:${await run("podman", ...folders, "pull", "-q", "--tls-verify=false", name)}`).toBe(config);
+    if (turn === "first") {
+      await dockerd.docker("rmi", name);
+      await run("podman", ...folders, "rmi", "-f", name);
+    }
+  }
+  await expect(dockerd.docker("push", name)).rejects.toThrow(
+    `This registry is a cache of "127.0.0.1:${upstream.port}"`,
+  );
+}, 120_000);
