@@ -10,6 +10,8 @@ interface EarlyLayer {
   readonly archive: LayerArchive;
   readonly parent: PromiseWithResolvers<string | undefined>;
   readonly layer: Promise<Layer>;
+  /** When others may be put on it. */
+  readonly placed: Promise<void>;
 }
 
 /** What an image archive's large members would be as layers, unpacked while they come, before anything says what stands on what. */
@@ -34,10 +36,12 @@ export class EarlyLayers implements AsyncDisposable {
     const archive = new LayerArchive(file, { signal: this.#stop.signal });
     const parent = Promise.withResolvers<string | undefined>();
     parent.promise.catch(() => {});
-    const layer = this.#services.snapshots.apply(parent.promise, archive);
+    const placed = Promise.withResolvers<void>();
+    const onPlaced = (): void => placed.resolve();
+    const layer = this.#services.snapshots.apply(parent.promise, archive, { onPlaced });
     // What is no layer fails here, and nobody asks for it.
     layer.catch(() => {});
-    const early = { archive, parent, layer };
+    const early = { archive, parent, layer, placed: placed.promise };
     this.#all.push(early);
     return (digest) => {
       if (!this.#byDigest.has(digest)) this.#byDigest.set(digest, early);
@@ -45,7 +49,7 @@ export class EarlyLayers implements AsyncDisposable {
   }
 
   /** Puts the member on a parent, once; undefined where it was not begun or is taken. */
-  take(digest: string, parent: ParentLayer): { layer: Promise<Layer>; archive: LayerArchive } | undefined {
+  take(digest: string, parent: ParentLayer): Omit<EarlyLayer, "parent"> | undefined {
     const early = this.#byDigest.get(digest);
     if (!early) return undefined;
     this.#byDigest.delete(digest);

@@ -16,6 +16,8 @@ export interface LayerSource {
   readonly blob: Descriptor;
   /** What was begun before. */
   readonly early: EarlyLayers;
+  /** Told when the next layer may be put on it. */
+  readonly onPlaced: () => void;
 }
 
 /**
@@ -24,7 +26,7 @@ export interface LayerSource {
  */
 export async function layerFromBlob(
   services: ImageServices,
-  { diffId, chainId, parent, blob: carrier, early }: LayerSource,
+  { diffId, chainId, parent, blob: carrier, early, onPlaced }: LayerSource,
 ): Promise<{ layer: Layer; blob: Descriptor | undefined }> {
   const { content, snapshots, table } = services;
   const isPlain = carrier.digest === diffId;
@@ -38,8 +40,9 @@ export async function layerFromBlob(
     return isPlain ? withNeededBlob(services, { layer: known, blob }) : { layer: known, blob };
   }
   const begun = early.take(blob.digest, parent);
+  void begun?.placed.then(onPlaced);
   const archive = begun?.archive ?? new LayerArchive(content.file(blob.digest));
-  const layer = await (begun?.layer ?? snapshots.apply(parent, archive, { diffId, chainId }));
+  const layer = await (begun?.layer ?? snapshots.apply(parent, archive, { diffId, chainId, onPlaced }));
   if (archive.plainBytes !== undefined) table.putTarSize(layer.diffId, archive.plainBytes);
   return isPlain ? withNeededBlob(services, { layer, blob }) : { layer, blob };
 }

@@ -82,19 +82,18 @@ async function* loadImage(
   const hold = services.holds.hold("load");
   let image: ImageRecord | undefined;
   const layers: Promise<LoadedLayer>[] = [];
+  let parent: Promise<string | undefined> | undefined;
   try {
     for (const [index, diffId] of diffIds.entries()) {
       hold.add(chainIds[index]);
-      const parent = layers.at(-1)?.then(() => chainIds[index - 1]);
-      const loaded = loadLayer(services, {
-        early,
-        index,
-        chainId: chainIds[index] ?? "",
-        parent,
-        diffId,
-        blob: archived.layers[index],
-      });
-      loaded.catch(() => {});
+      const placed = Promise.withResolvers<string | undefined>();
+      placed.promise.catch(() => {});
+      const chainId = chainIds[index] ?? "";
+      const onPlaced = (): void => placed.resolve(chainId);
+      const blob = archived.layers[index];
+      const loaded = loadLayer(services, { early, index, chainId, parent, onPlaced, diffId, blob });
+      loaded.then(onPlaced, (error: unknown) => placed.reject(error));
+      parent = placed.promise;
       layers.push(loaded);
     }
     for (const [index, diffId] of diffIds.entries()) {
@@ -124,6 +123,7 @@ interface LayerOfImage {
   readonly index: number;
   readonly chainId: string;
   readonly parent: Promise<string | undefined> | undefined;
+  readonly onPlaced: () => void;
   readonly diffId: string;
   readonly blob: Descriptor | undefined;
 }
@@ -134,13 +134,13 @@ interface LoadedLayer {
 }
 
 async function loadLayer(services: ImageServices, step: LayerOfImage): Promise<LoadedLayer> {
-  const { early, index, chainId, parent, diffId, blob } = step;
+  const { early, index, chainId, parent, onPlaced, diffId, blob } = step;
   if (!blob) {
     await parent;
     if (services.snapshots.layer(chainId)) return { blob: undefined };
     throw invalid(`layer ${index + 1}, "${diffId}", is missing in it and does not exist here`);
   }
-  const { layer, blob: kept } = await layerFromBlob(services, { early, diffId, chainId, parent, blob });
+  const { layer, blob: kept } = await layerFromBlob(services, { early, diffId, chainId, parent, blob, onPlaced });
   if (layer.diffId !== diffId) {
     await releaseLayers(services, [layer.chainId]);
     throw invalid(`invalid diffID for layer ${index}: expected "${diffId}", got "${layer.diffId}"`);

@@ -20,6 +20,8 @@ interface LayerStep {
   readonly diffId: string;
   readonly chainId: string;
   readonly below: Promise<string | undefined>;
+  /** Told when the next one may be put on it. */
+  readonly onPlaced: () => void;
 }
 
 /**
@@ -35,23 +37,29 @@ export async function fetchLayers(pull: Pull, image: LayersOfImage): Promise<(De
     pull.tell({ status: isHere ? "Already exists" : "Pulling fs layer", progressDetail: {}, id: layerName(layer) });
     return !isHere;
   });
-  const work: Promise<string | undefined>[] = [];
+  const work: Promise<Layer>[] = [];
+  let below: Promise<string | undefined> = Promise.resolve(undefined);
   for (const [index, blob] of image.layers.entries()) {
     const chainId = image.chainIds[index] ?? "";
     if (!needed[index]) {
-      work.push(Promise.resolve(chainId));
+      below = Promise.resolve(chainId);
       continue;
     }
-    const step = {
-      blob,
-      diffId: image.diffIds[index] ?? "",
-      chainId,
-      below: work.at(-1) ?? Promise.resolve(undefined),
-    };
-    const made = fetchLayer({ ...pull, signal }, step, turns).then((layer) => layer.chainId);
+    const placed = Promise.withResolvers<string>();
+    placed.promise.catch(() => {});
+    const onPlaced = (): void => placed.resolve(chainId);
+    const made = fetchLayer(
+      { ...pull, signal },
+      { blob, diffId: image.diffIds[index] ?? "", chainId, below, onPlaced },
+      turns,
+    );
     // Whoever waits for it is told; the first failure ends the others meanwhile.
-    made.catch((error: unknown) => giveUp.abort(error));
+    made.then(onPlaced, (error: unknown) => {
+      giveUp.abort(error);
+      placed.reject(error);
+    });
     work.push(made);
+    below = placed.promise;
   }
   await Promise.allSettled(work);
   pull.signal.throwIfAborted();
@@ -79,13 +87,13 @@ async function fetchOnce(
   { step, turns, seen }: { step: LayerStep; turns: Turns; seen: { joined: boolean } },
 ): Promise<Layer> {
   const { services, repository, lease, tell, signal } = pull;
-  const { blob, diffId, chainId, below } = step;
+  const { blob, diffId, chainId, below, onPlaced } = step;
   const id = layerName(blob);
   if (turns.areTaken) tell({ status: "Waiting", progressDetail: {}, id });
   const stop = new AbortController();
   const both = AbortSignal.any([signal, stop.signal]);
   const unpack = async (archive: LayerArchive): Promise<Layer> => {
-    const layer = await services.snapshots.apply(below, archive, { diffId, chainId });
+    const layer = await services.snapshots.apply(below, archive, { diffId, chainId, onPlaced });
     if (archive.plainBytes !== undefined) services.table.putTarSize(diffId, archive.plainBytes);
     return layer;
   };

@@ -218,7 +218,9 @@ export class OverlaySnapshotter extends RecordedSnapshotter implements Snapshott
       }
       this.layout.stack(id, below);
       const sizeBytes = applied.sizeBytes + settled.copiedBytes;
-      return await this.record({ parent: known, diffId: applied.diffId, id, sizeBytes });
+      const recorded = this.record({ parent: known, diffId: applied.diffId, id, sizeBytes });
+      expected.onPlaced?.();
+      return await recorded;
     } catch (error) {
       this.layout.discard(id, this.trash);
       // Whoever cleans up after it needs some of the space.
@@ -259,7 +261,10 @@ export class OverlaySnapshotter extends RecordedSnapshotter implements Snapshott
 
   /** Directory names of a chain, top first. */
   #lowersOf(parent: string | undefined): string[] {
-    return parent === undefined ? [] : this.chain(parent).map((layer) => layer.directoryId);
+    if (parent === undefined) return [];
+    const placed = this.layer(parent) ? undefined : this.placed(parent);
+    if (placed) return [placed.id, ...this.#lowersOf(placed.parent)];
+    return this.chain(parent).map((layer) => layer.directoryId);
   }
 
   #lowersOfSnapshot({ key, parent, init }: SnapshotRecord): string[] {

@@ -42,6 +42,9 @@ export abstract class RecordedSnapshotter {
   protected readonly trash: Trash;
   protected abstract readonly layout: Layout;
   readonly #arrivals = new Arrivals((chainId) => this.layer(chainId));
+  readonly #placed = new Map<string, MadeLayer>();
+  #unsynced: { made: MadeLayer; resolve: (layer: Layer) => void; reject: (error: unknown) => void }[] = [];
+  #syncing: Promise<void> | undefined;
 
   constructor(name: string, options: SnapshotterOptions) {
     this.name = name;
@@ -56,7 +59,9 @@ export abstract class RecordedSnapshotter {
 
   async apply(parent: ParentLayer, tar: AsyncIterable<Uint8Array>, expected: ExpectedLayer = {}): Promise<Layer> {
     if (!(parent instanceof Promise)) this.requireParent(parent);
-    return this.#arrivals.once({ parent, tar, expected }, () => this.unpack(parent, tar, expected));
+    const layer = await this.#arrivals.once({ parent, tar, expected }, () => this.unpack(parent, tar, expected));
+    expected.onPlaced?.();
+    return layer;
   }
 
   /** Refuses what no layer can be made upon. */
@@ -108,9 +113,49 @@ export abstract class RecordedSnapshotter {
     return this.records.dependant(chainId);
   }
 
-  /** Everything is on disk before the record says so. One that is there already wins, and the new directory goes. */
-  protected async record({ parent, diffId, id, sizeBytes, instead }: MadeLayer): Promise<Layer> {
-    await syncfs(this.layout.root);
+  /** A layer whose directory is as it will stay, though no record says so yet. */
+  protected placed(chainId: string): MadeLayer | undefined {
+    return this.#placed.get(chainId);
+  }
+
+  /**
+   * Everything is on disk before the record says so. One that is there already wins, and the new directory goes. Layers that are made
+   * meanwhile share the next sync; one whose parent could not be recorded is not, either.
+   */
+  protected async record(made: MadeLayer): Promise<Layer> {
+    const chainId = chainIdOf(made.parent, made.diffId);
+    if (!this.#placed.has(chainId)) this.#placed.set(chainId, made);
+    const { promise, resolve, reject } = Promise.withResolvers<Layer>();
+    this.#unsynced.push({ made, resolve, reject });
+    this.#syncing ??= this.#syncAll();
+    try {
+      return await promise;
+    } finally {
+      if (this.#placed.get(chainId) === made) this.#placed.delete(chainId);
+    }
+  }
+
+  async #syncAll(): Promise<void> {
+    // Whatever is placed by then is synced with it.
+    while (this.#unsynced.length > 0) {
+      const batch = this.#unsynced.splice(0);
+      const failure = await syncfs(this.layout.root).then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      );
+      for (const { made, resolve, reject } of batch) {
+        try {
+          if (failure) throw failure.error;
+          resolve(this.#addRecord(made));
+        } catch (error) {
+          reject(error);
+        }
+      }
+    }
+    this.#syncing = undefined;
+  }
+
+  #addRecord({ parent, diffId, id, sizeBytes, instead }: MadeLayer): Layer {
     const chainId = chainIdOf(parent, diffId);
     const raced = this.layer(chainId);
     if (raced) {
@@ -118,6 +163,7 @@ export abstract class RecordedSnapshotter {
       if (instead !== undefined) this.records.removeSnapshot(instead);
       return raced;
     }
+    if (parent !== undefined) this.requireLayer(parent);
     const layer = { chainId, diffId, parent, directoryId: id, sizeBytes, createdAt: new Date().toISOString() };
     this.records.addLayer(layer, instead);
     return layer;

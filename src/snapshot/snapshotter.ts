@@ -27,6 +27,8 @@ export type ParentLayer = string | undefined | Promise<string | undefined>;
 export interface ExpectedLayer {
   readonly diffId?: string;
   readonly chainId?: string;
+  /** Called as soon as other layers may be applied on it, which is before it is synced and recorded where drivers can sync several at once. */
+  readonly onPlaced?: () => void;
 }
 
 /**

@@ -191,6 +191,33 @@ export function describeSnapshotter(name: string, newPlace: () => SnapshotterPla
       expect(await looks(all, top)).toBe(below ? await looks(one, below) : "");
     });
 
+    test("a layer may be put on one that is placed and not yet recorded, and is recorded after it", async () => {
+      await using place = newPlace();
+      const { snapshots } = place;
+      const tars = [rawTar(...baseEntries), rawTar({ name: "d/new", body: "n" }), rawTar({ name: "d/.wh.new" })];
+      const layers: Promise<Layer>[] = [];
+      let below: Promise<string | undefined> = Promise.resolve(undefined);
+      let under: string | undefined;
+      const order: string[] = [];
+      for (const [index, tar] of tars.entries()) {
+        const chainId: string = under === undefined ? sha256(tar) : sha256(`${under} ${sha256(tar)}`);
+        const placed = Promise.withResolvers<string>();
+        const onPlaced = (): void => placed.resolve(chainId);
+        const layer = snapshots.apply(below, inChunks(tar), { chainId, onPlaced });
+        void layer.then(() => order.push(`recorded ${index}`));
+        layers.push(layer);
+        below = placed.promise;
+        under = chainId;
+      }
+      const [base, middle, top] = await Promise.all(layers);
+      expect(order).toEqual(["recorded 0", "recorded 1", "recorded 2"]);
+      expect(snapshots.chain(top?.chainId ?? "")).toEqual([top, middle, base] as Layer[]);
+      await snapshots.prepare("k", top?.chainId, { hostFiles: false });
+      await mounted(snapshots, "k", (merged) => {
+        expect(list(merged)).toBe("./d ./d/one ./d/two ./etc ./etc/passwd ");
+      });
+    });
+
     test("a hard link to a file of a layer below brings a copy of it, and both names are one file", async () => {
       await using place = newPlace();
       const { snapshots } = place;
