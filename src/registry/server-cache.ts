@@ -14,6 +14,8 @@ const attemptsWithCopy = 1;
  * Where the upstream does not answer, what is here is served. Nothing can be pushed.
  */
 export class RegistryCache implements AsyncDisposable {
+  /** For the metrics: answers by where they came from. `stale` is a copy that could not be compared with the upstream. */
+  readonly counts = { hit: 0, miss: 0, stale: 0 };
   readonly #blobs: CacheBlobs;
   /** One question a tag or digest at a time; whoever asks meanwhile gets the same answer. */
   readonly #asking = new Map<string, Promise<void>>();
@@ -48,7 +50,11 @@ export class RegistryCache implements AsyncDisposable {
     const { request, repository, digest } = call;
     const { records, upstream } = this.services;
     requireDigest(digest);
-    if (records.linkedSize(repository, digest) !== undefined) return serveBlob(this.services, call);
+    if (records.linkedSize(repository, digest) !== undefined) {
+      this.counts.hit++;
+      return serveBlob(this.services, call);
+    }
+    this.counts.miss++;
     try {
       if (request.method === "HEAD") {
         const size = await upstream.blobSize(repository, digest);
@@ -81,12 +87,15 @@ export class RegistryCache implements AsyncDisposable {
     const isDigest = isReferenceDigest(reference);
     const copy = isDigest ? reference : records.taggedDigest(repository, reference);
     const hasCopy = copy !== undefined && records.manifest(repository, copy) !== undefined;
-    if (isDigest && hasCopy) return;
     try {
-      if (!isDigest && hasCopy && (await this.#isCurrent(repository, { tag: reference, digest: copy }))) return;
-      await this.#fetch(repository, reference, isDigest);
+      const isCurrent = hasCopy && (isDigest || (await this.#isCurrent(repository, { tag: reference, digest: copy })));
+      this.counts[isCurrent ? "hit" : "miss"]++;
+      if (!isCurrent) await this.#fetch(repository, reference, isDigest);
     } catch (error) {
-      if (error instanceof UpstreamDown && hasCopy) return this.#warn(repository, error);
+      if (error instanceof UpstreamDown && hasCopy) {
+        this.counts.stale++;
+        return this.#warn(repository, error);
+      }
       // A tag that the upstream has no more is served to nobody, also when the upstream does not answer later.
       if (error instanceof RegistryFailure && error.status === 404 && !isDigest)
         records.deleteTag(repository, reference);

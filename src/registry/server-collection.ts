@@ -41,6 +41,7 @@ export async function collectGarbage(services: {
       ? retire(records, { rules: retention, apply: true, graceMs: limits.graceMs })
       : expireUnused(records, nowMs - ttlMs);
   for (const one of retired) services.whenRetired(one);
+  records.dropStrayUses();
   const linksDropped =
     ttlMs === undefined ? records.dropIdleLinks(nowMs - limits.graceMs) : records.dropUnusedLinks(nowMs - ttlMs);
   let blobsDeleted = 0;

@@ -1,3 +1,4 @@
+import type { RegistryCache } from "./server-cache.ts";
 import type { RegistryRecords } from "./server-records.ts";
 import type { Webhooks } from "./server-webhooks.ts";
 
@@ -17,7 +18,10 @@ export class RegistryMetrics {
 
   constructor(
     private readonly records: RegistryRecords,
-    private readonly webhooks?: Webhooks,
+    private readonly parts: {
+      readonly webhooks?: Webhooks | undefined;
+      readonly cache?: RegistryCache | undefined;
+    } = {},
   ) {}
 
   /** `durationMs` is the time until the answer's head: a body may take as long as the client's network does. */
@@ -55,12 +59,23 @@ export class RegistryMetrics {
       ...gauge("vitrine_registry_tags", "Tags, in all repositories", tags),
       ...gauge("vitrine_registry_uploads", "Uploads in progress", uploads),
       ...this.#hookLines(),
+      ...this.#cacheLines(),
     ];
     return `${lines.join("\n")}\n`;
   }
 
+  #cacheLines(): string[] {
+    const { cache } = this.parts;
+    if (!cache) return [];
+    const name = "vitrine_registry_cache_answers_total";
+    return [
+      ...family(name, "counter", "Manifests and blobs from here, from the upstream, and from here since it was down"),
+      ...Object.entries(cache.counts).map(([outcome, count]) => `${name}{outcome="${outcome}"} ${count}`),
+    ];
+  }
+
   #hookLines(): string[] {
-    const hooks = this.webhooks?.counts() ?? [];
+    const hooks = this.parts.webhooks?.counts() ?? [];
     if (hooks.length === 0) return [];
     const queue = "vitrine_registry_webhook_queue";
     const events = "vitrine_registry_webhook_events_total";

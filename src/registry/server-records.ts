@@ -235,6 +235,13 @@ export class RegistryRecords implements Disposable {
     });
   }
 
+  /** Forgets when tags and manifests were asked for that are not there any more. */
+  dropStrayUses(): void {
+    this
+      .#run(`DELETE FROM uses WHERE NOT EXISTS (SELECT 1 FROM tags AS t WHERE t.repository = uses.repository AND t.tag = uses.name)
+      AND NOT EXISTS (SELECT 1 FROM manifests AS m WHERE m.repository = uses.repository AND m.digest = uses.name)`);
+  }
+
   /** The repository's tags, those pushed last first. */
   tagTimes(repository: string): TagTimes[] {
     const sql = `SELECT tag, digest, updated_at AS pushedAtMs, max(updated_at, coalesce((SELECT max(used_at) FROM uses

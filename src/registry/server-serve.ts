@@ -100,7 +100,7 @@ function openServices(
     cache,
     keepsEverything: options.keepEverything ?? false,
     immutableTags: options.immutableTags ?? false,
-    metrics: options.metrics ? new RegistryMetrics(records, webhooks) : undefined,
+    metrics: options.metrics ? new RegistryMetrics(records, { webhooks, cache }) : undefined,
   };
 }
 

@@ -48,7 +48,7 @@ test("manifests and blobs come from the upstream once; a tag is asked for each t
   const upstream = await RegistryFixture.start();
   const image = smallImage("cached");
   fill(upstream, image);
-  await using cache = await serveCache(scratch.path, upstream);
+  await using cache = await serveCache(scratch.path, upstream, { metrics: true });
   await pull(cache, image);
   await pull(cache, image);
   for (const digest of image.blobs.keys()) expect(upstream.count(new RegExp(`^GET .*${digest}`))).toBe(1);
@@ -59,6 +59,14 @@ test("manifests and blobs come from the upstream once; a tag is asked for each t
   await upstream[Symbol.asyncDispose]();
   await pull(cache, image);
   expect(((await (await get(cache, "tags/list")).json()) as { tags: string[] }).tags).toEqual(["v1"]);
+  const metrics = await (await fetch(`${cache.url}/metrics`)).text();
+  // Each pull asks for a manifest and two blobs.
+  for (const [outcome, count] of [
+    ["hit", 6],
+    ["miss", 3],
+    ["stale", 1],
+  ] as const)
+    expect(metrics).toContain(`vitrine_registry_cache_answers_total{outcome="${outcome}"} ${count}\n`);
   const other = await get(cache, "manifests/v2");
   expect([other.status, await errorCode(other)]).toEqual([502, "UNKNOWN"]);
   expect((await get(cache, `blobs/${sha256(Buffer.from("other"))}`)).status).toBe(502);
