@@ -26,29 +26,42 @@ export async function openContext(source: string, file: string): Promise<BuildCo
   if (/^(https?|git|ssh):\/\/|^git@|^github\.com\//.test(source)) {
     throw new CommandFailure(`build context "${source}": remote contexts are not built yet; fetch it first`);
   }
-  const root = resolve(source);
-  if (!statSync(root, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new CommandFailure(
-      statSync(root, { throwIfNoEntry: false })
-        ? `unable to prepare context: context must be a directory: ${root}`
-        : `unable to prepare context: path ${JSON.stringify(source)} not found`,
-    );
-  }
+  const root = findFolder(source) ?? refuseContext(source);
   return folder(root, file);
+}
+
+/** The folder that a context names; undefined where it is none. */
+export function findFolder(source: string): string | undefined {
+  const root = resolve(source);
+  const isAddress = source === "-" || /^(https?|git|ssh):\/\/|^git@|^github\.com\//.test(source);
+  return !isAddress && statSync(root, { throwIfNoEntry: false })?.isDirectory() ? root : undefined;
+}
+
+function refuseContext(source: string): never {
+  const root = resolve(source);
+  throw new CommandFailure(
+    statSync(root, { throwIfNoEntry: false })
+      ? `unable to prepare context: context must be a directory: ${root}`
+      : `unable to prepare context: path ${JSON.stringify(source)} not found`,
+  );
+}
+
+/** Where the Dockerfile of a folder is. Throws when there is none. */
+export function requireDockerfile(root: string, file: string): string {
+  const onDisk = file === "" ? join(root, defaultDockerfile) : resolve(file);
+  if (statSync(onDisk, { throwIfNoEntry: false })?.isFile()) return onDisk;
+  throw new CommandFailure(
+    `unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat ${onDisk}: no such file or directory`,
+  );
 }
 
 async function folder(root: string, file: string): Promise<BuildContext> {
   const inside = file === "" ? defaultDockerfile : relative(root, resolve(file));
   const outside = file === "-" || inside.startsWith("../");
   const dockerfile = outside ? `.dockerfile.${crypto.randomUUID().slice(0, 8)}` : inside;
-  const onDisk = file === "" ? join(root, inside) : resolve(file);
-  if (file !== "-" && !statSync(onDisk, { throwIfNoEntry: false })?.isFile()) {
-    throw new CommandFailure(
-      `unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat ${onDisk}: no such file or directory`,
-    );
-  }
+  const onDisk = file === "-" ? undefined : requireDockerfile(root, file);
   const { packEntries, packTree, readTar, tarHeader } = await localMachine();
-  const exclude = excluder(root, { dockerfile, onDisk: file === "-" ? undefined : onDisk });
+  const exclude = excluder(root, { dockerfile, onDisk });
   const packed = packTree(root, "/", { name: "", ...(exclude ? { exclude } : {}) });
   if (!outside) return { tar: packed, dockerfile };
   const text = file === "-" ? await readStandardInput() : readFileSync(file);
@@ -110,7 +123,7 @@ function isArchive(head: Buffer): boolean {
   return head.toString("latin1", 257, 262) === "ustar" || magic.some((hex) => head.toString("hex").startsWith(hex));
 }
 
-async function readStandardInput(): Promise<Uint8Array> {
+export async function readStandardInput(): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   for await (const chunk of process.stdin) chunks.push(chunk as Uint8Array);
   return Buffer.concat(chunks);

@@ -85,12 +85,15 @@ export class ClientSession implements BuildSession {
     return forwardAgent(this.session, { id, runFolder: this.options.runFolder });
   }
 
-  async credentials(host: string): Promise<{ username: string; password: string } | undefined> {
+  async credentials(host: string): ReturnType<BuildSession["credentials"]> {
     const { path } = sessionMethods.credentials;
     if (!this.session.offers(path)) return undefined;
     try {
-      const { username, secret } = await this.session.client.unary(path, { host }, sessionMethods.credentials);
-      return secret === "" ? undefined : { username, password: secret };
+      // Clients know the hub by the name of its registry.
+      const asked = { host: host === "docker.io" ? "registry-1.docker.io" : host };
+      const { username, secret } = await this.session.client.unary(path, asked, sessionMethods.credentials);
+      if (secret === "") return undefined;
+      return username === "" ? { identityToken: secret } : { username, password: secret };
     } catch (error) {
       return absent(error);
     }
@@ -114,7 +117,8 @@ function listHeaders(lists: Readonly<Record<string, readonly string[] | undefine
   const headers: Record<string, string[]> = {};
   for (const [name, values] of Object.entries(lists)) {
     if (values === undefined || values.length === 0) continue;
-    const plain = values.every((value) => /^[\t\x20-\x7e]*$/.test(value));
+    // A comma is what joins the values of one header on the way.
+    const plain = values.every((value) => /^[\t\x20-\x2b\x2d-\x7e]*$/.test(value));
     if (!plain) headers[`${name}-encoded`] = ["1"];
     headers[name] = plain ? [...values] : values.map((value) => encodeURIComponent(value));
   }

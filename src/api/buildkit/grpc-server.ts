@@ -94,16 +94,56 @@ async function answer(
     if (!method) throw new EngineError("unsupported", `Method "${path}" is not served`);
     // A method may answer before it has read all; that must not take the stream down.
     const chunks = stream.iterator({ destroyOnReturn: false });
+    const out = new Coalescing(stream, gone.signal);
     for await (const one of method(readMessages(chunks), { headers, signal: gone.signal })) {
       if (gone.signal.aborted) return;
       if (!stream.headersSent) stream.respond(head, { waitForTrailers: true });
-      if (!stream.write(frameMessage(one))) {
-        await once(stream, "drain", { signal: gone.signal }).catch(() => {});
-      }
+      await out.write(frameMessage(one));
     }
+    out.flush();
     finish(stream, { head, trailers: statusTrailers({ code: 0, message: "" }) });
   } catch (thrown) {
     finish(stream, { head, trailers: statusTrailers(statusOf(thrown)) });
+  }
+}
+
+const pieceBytes = 32 * 1024;
+
+/** Small messages that come together leave together: each write costs far more than its bytes. */
+class Coalescing {
+  #pending: Uint8Array[] = [];
+  #pendingBytes = 0;
+  #scheduled = false;
+
+  constructor(
+    private readonly stream: ServerHttp2Stream,
+    private readonly signal: AbortSignal,
+  ) {}
+
+  /** Waits while the other side does not read. */
+  async write(framed: Uint8Array): Promise<void> {
+    this.#pending.push(framed);
+    this.#pendingBytes += framed.length;
+    if (this.#pendingBytes >= pieceBytes) {
+      if (!this.flush()) await once(this.stream, "drain", { signal: this.signal }).catch(() => {});
+      return;
+    }
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.flush();
+    });
+  }
+
+  /** False when the stream wants no more for now. */
+  flush(): boolean {
+    if (this.#pending.length === 0 || this.stream.destroyed || this.stream.writableEnded) return true;
+    const [only] = this.#pending;
+    const piece = only && this.#pending.length === 1 ? only : Buffer.concat(this.#pending);
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    return this.stream.write(piece);
   }
 }
 

@@ -104,11 +104,16 @@ export class ApiClient implements Disposable {
 
   /** A call that takes the connection over (`POST …/attach`, `POST /exec/{id}/start`). `tty`: whether output is one raw stream. */
   async hijack(path: string, options: CallOptions & { readonly tty: boolean }): Promise<HijackedConnection> {
+    return new HijackedConnection(await this.upgrade(path, "tcp", options), options.tty);
+  }
+
+  /** A call whose connection speaks another protocol once the engine agreed. */
+  async upgrade(path: string, protocol: string, options: CallOptions = {}): Promise<ByteSocket> {
     const version = await this.apiVersion();
     const target = `/v${version}${path}${formatQuery(options.query)}`;
     const socket = await ByteSocket.open(this.address);
     try {
-      const headers = { Connection: "Upgrade", Upgrade: "tcp" };
+      const headers = { Connection: "Upgrade", Upgrade: protocol };
       await writeRequest(
         socket,
         { method: "POST", target, headers: this.#headers(options, headers) },
@@ -117,7 +122,7 @@ export class ApiClient implements Disposable {
       const head = await readResponseHead(socket);
       if (head.status !== 101 && head.status !== 200)
         throw await failureOf(head.status, readBody(socket, head, "POST"));
-      return new HijackedConnection(socket, options.tty);
+      return socket;
     } catch (thrown) {
       socket.close();
       throw thrown;
@@ -142,6 +147,7 @@ export class ApiClient implements Disposable {
     return {
       apiVersion: answer.headers.get("api-version") ?? oldestApiVersion,
       osType: answer.headers.get("ostype") ?? "linux",
+      server: answer.headers.get("server") ?? "",
       experimental: answer.headers.get("docker-experimental") === "true",
     };
   }
@@ -239,6 +245,8 @@ export class ApiClient implements Disposable {
 export interface Ping {
   readonly apiVersion: string;
   readonly osType: string;
+  /** The engine's name, as its Server header has it; "" where it sends none. */
+  readonly server: string;
   readonly experimental: boolean;
 }
 

@@ -9,6 +9,13 @@ export {
   type Ping,
   type Query,
 } from "./api-client.ts";
+export {
+  type BuildSessions,
+  buildSessions,
+  type BuildStatus,
+  type BuildVertex,
+  type SessionOffer,
+} from "./build-sessions.ts";
 export { isEngineRefusal, readText } from "./failures.ts";
 export { type OutputFrame, readFrames } from "./frames.ts";
 export type { HijackedConnection } from "./hijacked.ts";

@@ -1,11 +1,16 @@
 import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import type { ApiClient, Query } from "../../api/client/index.ts";
 import { formatSize } from "../../common/index.ts";
 import type { ProgressMessage } from "../../spec/index.ts";
 import { EngineError } from "../../common/index.ts";
+import type { ProgressKind } from "../build-progress.ts";
+import type { BuildSession } from "../build-session.ts";
 import type { Command, Flag, Invocation } from "../command.ts";
 import type { FlagValues } from "../flag-values.ts";
 import { print, printError } from "../output.ts";
 import { showProgress } from "../progress.ts";
+import { CommandFailure } from "../usage-error.ts";
 
 /** Flags that go to the engine as they are, with the API's name of the parameter; it refuses what it has not built. */
 const passed: readonly (readonly [flag: Flag, parameter: string])[] = [
@@ -64,7 +69,7 @@ export const command: Command = {
     {
       name: "build-context",
       kind: "list",
-      description: 'Additional build contexts ("name=docker-image://image", "name=URL")',
+      description: 'Additional build contexts ("name=path", "name=docker-image://image", "name=URL")',
     },
     { name: "check", kind: "bool", description: "Check the Dockerfile and build nothing" },
     { name: "file", short: "f", kind: "string", description: 'Name of the Dockerfile (Default is "PATH/Dockerfile")' },
@@ -79,6 +84,12 @@ export const command: Command = {
     },
     { name: "no-cache", kind: "bool", description: "Do not use cache when building the image" },
     { name: "no-cache-filter", kind: "list", description: "Do not cache specified stages" },
+    {
+      name: "progress",
+      kind: "string",
+      description: 'Set type of progress output ("auto", "plain", "tty", "rawjson", "quiet")',
+      check: checkProgress,
+    },
     { name: "pull", kind: "bool", description: "Always attempt to pull a newer version of the image" },
     { name: "quiet", short: "q", kind: "bool", description: "Suppress the build output and print image ID on success" },
     {
@@ -87,7 +98,17 @@ export const command: Command = {
       description: "Give what the builder writes the time of SOURCE_DATE_EPOCH, or 1970",
     },
     { name: "rm", kind: "bool", default: true, description: "Remove intermediate containers after a successful build" },
+    {
+      name: "secret",
+      kind: "list",
+      description: 'Secret to expose to the build (format: "id=mysecret[,src=/local/secret]")',
+    },
     { name: "shm-size", kind: "bytes", description: 'Size of "/dev/shm"' },
+    {
+      name: "ssh",
+      kind: "list",
+      description: 'SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")',
+    },
     { name: "tag", short: "t", kind: "list", description: 'Name and optionally a tag in the "name:tag" format' },
     { name: "ulimit", kind: "list", description: "Ulimit options" },
     { name: "why", kind: "bool", description: "Tell for each step why it was cached or not" },
@@ -99,14 +120,78 @@ export const command: Command = {
 async function buildImage(invocation: Invocation): Promise<number> {
   const { flags, args, client } = invocation;
   if (flags.bool("check")) return (await import("../check-build.ts")).checkBuild(invocation);
+  const engine = await client();
+  const { openBuildSession } = await import("../build-session.ts");
+  const { folders, others } = buildContexts(flags.list("build-context"));
+  using session = await openBuildSession(engine, { source: args[0] ?? "", flags, contexts: folders });
+  const query = { ...(await parameters(flags)), buildcontexts: others };
+  if (session) return await showBuild(sessionLines(engine, { query, session, flags }), flags);
+  refuseWithoutSession(flags, folders);
   const { openContext } = await import("../build-context.ts");
   const context = await openContext(args[0] ?? "", flags.string("file"));
-  const engine = await client();
-  const quiet = flags.bool("quiet");
   const messages = engine.lines<ProgressMessage>("POST", "/build", {
-    query: { ...(await parameters(flags)), dockerfile: context.dockerfile },
-    upload: quiet ? context.tar : reported(context.tar),
+    query: { ...query, dockerfile: context.dockerfile },
+    upload: flags.bool("quiet") ? context.tar : reported(context.tar),
   });
+  return showBuild(messages, flags);
+}
+
+function checkProgress(text: string): void {
+  if (!progressKinds.includes(text))
+    throw new EngineError("invalidArgument", `"${text}" is none of ${progressKinds.join(", ")}`);
+}
+
+const progressKinds: readonly string[] = ["auto", "plain", "tty", "rawjson", "quiet"];
+
+/** Which progress is asked for; undefined for the classic text. */
+function recordsKind(flags: FlagValues): Exclude<ProgressKind, "auto"> | undefined {
+  const kind = flags.optional("progress") as ProgressKind | undefined;
+  if (kind === undefined || flags.bool("quiet")) return undefined;
+  return kind === "auto" ? (process.stderr.isTTY ? "tty" : "plain") : kind;
+}
+
+/** Folders are lent by name; everything else the engine gets itself. */
+function buildContexts(texts: readonly string[]): { folders: Record<string, string>; others: string | undefined } {
+  const pairs = texts.map((text) => {
+    const [, name = text, value = ""] = /^([^=]*)=(.*)$/s.exec(text) ?? [];
+    const isFolder = !/^(docker-image|https?|git|ssh|oci-layout|target):|^git@/.test(value);
+    return { name, value, isFolder };
+  });
+  const entries = pairs.map(({ name, value, isFolder }) => [name, isFolder ? `local:${name}` : value]);
+  return {
+    folders: Object.fromEntries(
+      pairs.filter(({ isFolder }) => isFolder).map(({ name, value }) => [name, resolve(value)]),
+    ),
+    others: texts.length === 0 ? undefined : JSON.stringify(Object.fromEntries(entries)),
+  };
+}
+
+function refuseWithoutSession(flags: FlagValues, folders: Readonly<Record<string, string>>): void {
+  const needs = [
+    ...["secret", "ssh", "progress"].filter((name) => flags.changed(name)),
+    ...Object.keys(folders).map(() => "build-context"),
+  ];
+  if (needs.length === 0) return;
+  throw new CommandFailure(`--${needs[0]} needs a local folder as the context, and a Vitrine engine that asks for it`);
+}
+
+async function* sessionLines(
+  engine: ApiClient,
+  { query, session, flags }: { query: Query; session: BuildSession; flags: FlagValues },
+): AsyncGenerator<ProgressMessage> {
+  const version = recordsKind(flags) === undefined ? "1" : "2";
+  const messages = engine.lines<ProgressMessage>("POST", "/build", { query: { ...query, ...session.query, version } });
+  let told = flags.bool("quiet") || version === "2";
+  for await (const message of messages) {
+    if (!told) print(`${sendingContext}${formatSize(session.sentBytes)}\n`);
+    told = true;
+    yield message;
+  }
+}
+
+/** Prints what the build tells. Answers the command's exit code. */
+async function showBuild(messages: AsyncIterable<ProgressMessage>, flags: FlagValues): Promise<number> {
+  const quiet = flags.bool("quiet");
   let imageId: string | undefined;
   const noted = async function* (): AsyncGenerator<ProgressMessage> {
     for await (const message of messages) {
@@ -115,12 +200,16 @@ async function buildImage(invocation: Invocation): Promise<number> {
       yield message;
     }
   };
+  const kind = recordsKind(flags);
   try {
-    await showProgress(noted(), {
-      aux: (value) => {
-        if (typeof value === "object" && value !== null && "ID" in value) imageId = String(value.ID);
-      },
-    });
+    if (kind !== undefined) imageId = await (await import("../build-progress.ts")).showRecords(messages, kind);
+    else {
+      await showProgress(noted(), {
+        aux: (value) => {
+          if (typeof value === "object" && value !== null && "ID" in value) imageId = String(value.ID);
+        },
+      });
+    }
   } catch (thrown) {
     if (!(thrown instanceof EngineError) || thrown.data["fromStream"] !== true) throw thrown;
     printError(`${thrown.message}\n`);
@@ -164,7 +253,6 @@ async function parameters(
     extrahosts: flags.list("add-host").length > 0 ? JSON.stringify(flags.list("add-host")) : undefined,
     allow: flags.list("allow"),
     nocachefilter: flags.list("no-cache-filter"),
-    buildcontexts: map(flags.list("build-context"), () => ""),
     // What the client's environment says holds for its builds, as with docker's own.
     sourcedateepoch: process.env["SOURCE_DATE_EPOCH"],
     reproducible: flags.bool("reproducible") || undefined,
@@ -173,14 +261,15 @@ async function parameters(
   };
 }
 
+const sendingContext = "Sending build context to Docker daemon  ";
+
 /** Says how much has been sent: while it goes on a terminal, else once. */
 async function* reported(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const prefix = "Sending build context to Docker daemon  ";
   let sizeBytes = 0;
   for await (const chunk of source) {
     sizeBytes += chunk.length;
-    if (process.stdout.isTTY) print(`\r${prefix}${formatSize(sizeBytes)}\x1b[K`);
+    if (process.stdout.isTTY) print(`\r${sendingContext}${formatSize(sizeBytes)}\x1b[K`);
     yield chunk;
   }
-  print(`${process.stdout.isTTY ? "\r" : ""}${prefix}${formatSize(sizeBytes)}\n`);
+  print(`${process.stdout.isTTY ? "\r" : ""}${sendingContext}${formatSize(sizeBytes)}\n`);
 }
