@@ -44,7 +44,7 @@ export abstract class RecordedSnapshotter {
   readonly #arrivals = new Arrivals((chainId) => this.layer(chainId));
   readonly #placed = new Map<string, MadeLayer>();
   #unsynced: { made: MadeLayer; resolve: (layer: Layer) => void; reject: (error: unknown) => void }[] = [];
-  #syncing: Promise<void> | undefined;
+  #isSyncing = false;
 
   constructor(name: string, options: SnapshotterOptions) {
     this.name = name;
@@ -127,7 +127,7 @@ export abstract class RecordedSnapshotter {
     if (!this.#placed.has(chainId)) this.#placed.set(chainId, made);
     const { promise, resolve, reject } = Promise.withResolvers<Layer>();
     this.#unsynced.push({ made, resolve, reject });
-    this.#syncing ??= this.#syncAll();
+    if (!this.#isSyncing) void this.#syncAll();
     try {
       return await promise;
     } finally {
@@ -136,6 +136,7 @@ export abstract class RecordedSnapshotter {
   }
 
   async #syncAll(): Promise<void> {
+    this.#isSyncing = true;
     // Whatever is placed by then is synced with it.
     while (this.#unsynced.length > 0) {
       const batch = this.#unsynced.splice(0);
@@ -152,7 +153,7 @@ export abstract class RecordedSnapshotter {
         }
       }
     }
-    this.#syncing = undefined;
+    this.#isSyncing = false;
   }
 
   #addRecord({ parent, diffId, id, sizeBytes, instead }: MadeLayer): Layer {
