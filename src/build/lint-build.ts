@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { createIgnoreRules, ignorePatterns, type ImageConfig } from "../spec/index.ts";
+import { createIgnoreRules, type ImageConfig } from "../spec/index.ts";
 import type { FrontendOptions } from "./build-request.ts";
 import { lintDockerfile } from "./lint-dockerfile.ts";
 import { lintStatus } from "./lint-report.ts";
@@ -16,7 +16,7 @@ export function buildWarnings(
   build: {
     readonly frontend: Pick<FrontendOptions, "arguments" | "target">;
     readonly images: ReadonlyMap<string, { readonly config: ImageConfig }>;
-    /** Patterns of .dockerignore. */
+    /** Patterns of .dockerignore, cleaned. */
     readonly exclude: readonly string[];
   },
 ): BuildStatus | undefined {
@@ -26,7 +26,7 @@ export function buildWarnings(
     arguments: frontend.arguments,
     target: frontend.target || String(dockerfile.stages.length - 1),
     bases: new Map(configs),
-    ignore: exclude.length > 0 ? createIgnoreRules(ignorePatterns(exclude.join("\n"))) : undefined,
+    ignore: exclude.length > 0 ? createIgnoreRules(exclude) : undefined,
   });
   if (violation) throw violation;
   if (warnings.length === 0) return undefined;

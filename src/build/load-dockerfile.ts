@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { posix } from "node:path";
 import { EngineError } from "../common/index.ts";
 import { closeFd, openDirectory, openFlags, statFd, tryOpenInRoot } from "../kernel/index.ts";
+import { ignorePatterns } from "../spec/index.ts";
 import type { BuildSession } from "./session.ts";
 import { dockerfileLimits } from "./source-lines.ts";
 
@@ -10,7 +11,7 @@ const maxIgnoreFileBytes = 1024 * 1024;
 export interface LoadedDockerfile {
   readonly name: string;
   readonly text: string;
-  /** Patterns of the .dockerignore that belongs to it. */
+  /** Patterns of the .dockerignore that belongs to it, cleaned. */
   readonly exclude: readonly string[];
 }
 
@@ -26,7 +27,7 @@ export async function loadDockerfile(session: BuildSession, fileName: string): P
     const text = await readInRoot(folder.root, name, dockerfileLimits.sizeBytes);
     if (text === undefined) continue;
     const own = await readInRoot(folder.root, `${name}.dockerignore`, maxIgnoreFileBytes);
-    return { name, text, exclude: patternsOf(own ?? (await contextIgnoreFile(session))) };
+    return { name, text, exclude: ignorePatterns(own ?? (await contextIgnoreFile(session)) ?? "") };
   }
   throw new EngineError("invalidArgument", `Cannot locate specified Dockerfile: ${fileName}`);
 }
@@ -34,16 +35,6 @@ export async function loadDockerfile(session: BuildSession, fileName: string): P
 async function contextIgnoreFile(session: BuildSession): Promise<string | undefined> {
   await using folder = await session.files("context", { include: [".dockerignore"], followPaths: [".dockerignore"] });
   return readInRoot(folder.root, ".dockerignore", maxIgnoreFileBytes);
-}
-
-/** The patterns of a .dockerignore as they are written; comments and empty lines are none. */
-function patternsOf(text: string | undefined): string[] {
-  return (text ?? "")
-    .replace(/^\uFEFF/, "")
-    .split("\n")
-    .filter((line) => !line.startsWith("#"))
-    .map((line) => line.trim())
-    .filter((line) => line !== "");
 }
 
 /** A text file looked up inside the root; undefined when there is none. */

@@ -18,7 +18,7 @@ export interface Dockerfile {
   /** ARG before the first FROM: for FROM lines, and for stages that name them again. */
   readonly metaArguments: readonly ArgInstruction[];
   readonly stages: readonly Stage[];
-  /** Docker's warnings, one sentence each. */
+  /** What people should know of it, one sentence each. */
   readonly warnings: readonly string[];
   /** Empty lines inside continued ones. */
   readonly emptyContinuations: readonly EmptyContinuation[];
@@ -52,9 +52,11 @@ export function parseDockerfile(text: string, options: { fileName: string }): Do
     throw error instanceof DockerfileFault ? faultToError(error, lines.source) : error;
   }
   const [first] = lines.emptyContinuations;
-  const warnings = first
-    ? [`[WARNING]: Empty continuation line found in line ${first.line} of ${options.fileName}`]
-    : [];
+  const { syntax } = lines.directives;
+  const warnings = [
+    ...(syntax === undefined ? [] : [`[NOTE]: # syntax=${syntax} is noted; Vitrine's own parser reads the file`]),
+    ...(first ? [`[WARNING]: Empty continuation line found in line ${first.line} of ${options.fileName}`] : []),
+  ];
   const { source, directives, emptyContinuations } = lines;
   return { source, directives, metaArguments, stages, warnings, emptyContinuations };
 }

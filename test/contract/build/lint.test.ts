@@ -158,7 +158,7 @@ describe("a build", () => {
       buildWarnings(dockerfile, {
         frontend: { arguments: {}, target },
         images,
-        exclude: ["/secret"],
+        exclude: ["secret"],
       })?.warnings.map(({ short }) => short) ?? [];
     expect(warnings()).toEqual([]);
     expect(warnings("0")).toEqual(["UndefinedVar: Usage of undefined variable '$nope' (line 2)"]);

@@ -220,7 +220,7 @@ describe("what cannot be copied is refused with Docker's words", () => {
 test(".dockerignore keeps files out, and exceptions take them back in", async () => {
   const ignore = {
     name: ".dockerignore",
-    text: "sub\n!sub/deep\n*.txt\n!a.txt\nDockerfile\n.dockerignore\nhost\nlink\n",
+    text: "sub\n!sub/deep\n*.txt\n!a.txt\nDockerfile\n.dockerignore\n/host\n./link/\n",
   };
   expect(await listed("COPY . /all", "/all", [ignore])).toEqual([
     " d 755 0:0 4096",
