@@ -1,7 +1,7 @@
 import { EngineError } from "../common/index.ts";
 import { parseReference, type IgnoreRules, type ImageConfig } from "../spec/index.ts";
 import { BuildArguments } from "./build-arguments.ts";
-import { DockerfileFault, faultToError } from "./dockerfile-error.ts";
+import { faultAt } from "./dockerfile-error.ts";
 import type { Instruction } from "./instruction.ts";
 import { parseLintConfig } from "./lint-config.ts";
 import { lintBasePlatform, lintFrom, type MetaLint } from "./lint-from.ts";
@@ -80,7 +80,7 @@ function lintStages(dockerfile: Dockerfile, options: LintOptions, reporter: Lint
     declared: dockerfile.metaArguments.flatMap((argument) => argument.arguments.map(({ key }) => key)),
   };
   const bases = dockerfile.stages.map(({ from }) =>
-    atPlace(dockerfile, from, () => lintFrom(from, meta, { reporter, escape })),
+    faultAt(dockerfile.source, from, () => lintFrom(from, meta, { reporter, escape })),
   );
   const needed = neededStages(dockerfile, bases, options.target);
   const scopes: LintScope[] = [];
@@ -97,7 +97,7 @@ function lintStages(dockerfile: Dockerfile, options: LintOptions, reporter: Lint
     );
     const context = { scope, reporter, escape, given: values, meta: meta.values, ignore: options.ignore };
     for (const instruction of [...triggersOf(scope, stage), ...stage.instructions]) {
-      atPlace(dockerfile, instruction, () => lintInstruction(instruction, context));
+      faultAt(dockerfile.source, instruction, () => lintInstruction(instruction, context));
     }
   }
 }
@@ -109,7 +109,7 @@ function metaArguments(dockerfile: Dockerfile, start: BuildArguments): BuildArgu
     for (const { key, value } of instruction.arguments) {
       const expand = (): string | undefined =>
         value === undefined ? undefined : expandWord(value, known.metaValues(), { escape });
-      known = known.declareMeta(key, atPlace(dockerfile, instruction, expand));
+      known = known.declareMeta(key, faultAt(dockerfile.source, instruction, expand));
     }
   }
   return known;
@@ -128,15 +128,4 @@ function triggersOf(scope: LintScope, stage: Stage): Instruction[] {
     const { instructions } = parseInstructions(text, { fileName: "an ONBUILD trigger" });
     return instructions.map((instruction) => ({ ...instruction, position, endLine, comments: [] }));
   });
-}
-
-function atPlace<Result>(dockerfile: Dockerfile, instruction: Instruction, action: () => Result): Result {
-  try {
-    return action();
-  } catch (error) {
-    if (error instanceof EngineError) throw error;
-    const fault =
-      error instanceof DockerfileFault ? error : new DockerfileFault((error as Error).message, instruction.position);
-    throw faultToError(fault, dockerfile.source);
-  }
 }
