@@ -112,9 +112,9 @@ export async function expectWhole(engine: TestEngine, { reference, id, files }: 
   const answer = await inspect(engine, reference);
   const image = (await answer.json()) as ImageInspect;
   expect([answer.status, image.Id]).toEqual([200, id]);
-  const { UpperDir = "", LowerDir = "" } = image.GraphDriver.Data ?? {};
+  const { UpperDir = "", LowerDir = "", RootDir = "" } = image.GraphDriver.Data ?? {};
   for (const [path, bytes] of files) {
-    const found = [UpperDir, ...LowerDir.split(":")]
+    const found = [RootDir, UpperDir, ...LowerDir.split(":")]
       .map((directory) => join(directory, path))
       .find((file) => Bun.file(file).size > 0);
     expect(found === undefined ? `${path} is missing` : readFileSync(found).equals(bytes)).toBe(true);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll } from "bun:test";
+import { mkdirSync } from "node:fs";
 import { importBusybox } from "./busybox-image.ts";
 import { execContainer, startContainer } from "./engine-containers.ts";
 import { settledTraces, tracesOf } from "./engine-traces.ts";
@@ -13,8 +14,11 @@ export interface StoreEngine {
   action(name: string): StoreAction;
 }
 
-/** An engine with a running container of changes, and a registry, from before the first test of this file until after its last. */
-export function storeEngine(): StoreEngine {
+/**
+ * An engine with a running container of changes, and a registry, from before the first test of this file until after its last. `root`:
+ * makes its root's file system; the driver is what the root has layers of from then on.
+ */
+export function storeEngine(options: { driver?: string; root?: (path: string) => void } = {}): StoreEngine {
   const engine = new TestEngine();
   const before: string[] = [];
   let container = "";
@@ -25,7 +29,9 @@ export function storeEngine(): StoreEngine {
     registry = await RegistryFixture.start();
     image = await newTravellingImage(registry);
     actions = storeActions(registry, image, () => container);
-    await engine.start();
+    mkdirSync(engine.root);
+    options.root?.(engine.root);
+    await engine.start(options.driver === undefined ? [] : ["--storage-driver", options.driver]);
     await importBusybox(engine);
     await settledTraces(engine);
     container = await startContainer(
@@ -35,6 +41,7 @@ export function storeEngine(): StoreEngine {
     await waitFor("the files", async () => (await execContainer(engine, container, ["ls", "/a/b/8"])).exitCode === 0);
     await engine.stop("SIGKILL");
     await engine.start();
+    await waitFor("a prepared namespace", () => tracesOf(engine).includes("mount /run/netns/*"));
     before.push(...tracesOf(engine));
   });
   afterAll(async () => {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 type Rows = Record<string, Set<string>>;
 
 /**
- * What is wrong with the overlay2 store of an engine that may be running, as sorted sentences; empty is sound. Wrong is what a record names
+ * What is wrong with the store of an engine that may be running, as sorted sentences; empty is sound. Wrong is what a record names
  * and is not there or other bytes, and what is there and no record names or needs. `resumable`: what a pull received in part may wait.
  */
 export function storeProblems(root: string, options: { resumable?: boolean } = {}): string[] {
@@ -38,21 +38,37 @@ function column(db: Database, query: string): string[] {
     .map((row) => String(Object.values(row)[0]));
 }
 
+const overlayDrivers = ["overlay2", "fuse-overlayfs"];
+const drivers = [...overlayDrivers, "vfs", "btrfs"];
+
 function directoryProblems(db: Database, root: string): string[] {
-  const overlay = join(root, "overlay2");
   const snapshots = db.query<{ key: string; init: number }, []>("SELECT key, init FROM snapshots").all();
   const known = new Set([
     ...column(db, "SELECT directory_id FROM layers"),
     ...snapshots.flatMap(({ key, init }) => (init === 0 ? [key] : [key, `${key}-init`])),
   ]);
+  return drivers
+    .filter((driver) => existsSync(join(root, driver)))
+    .flatMap((driver) => {
+      const folder = join(root, driver);
+      const more = readdirSync(folder).filter((name) => name !== "l" && !known.has(name));
+      const stacked = overlayDrivers.includes(driver);
+      return [
+        ...more.map((name) => `no record names the directory ${name}`),
+        ...[...known]
+          .filter((id) => !existsSync(join(folder, id, stacked ? "diff" : "root")))
+          .map((id) => `the directory ${id} has no files`),
+        ...(stacked ? linkProblems(folder, known) : []),
+      ];
+    });
+}
+
+/** Links and what stands on what, in Docker's layout. */
+function linkProblems(folder: string, known: ReadonlySet<string>): string[] {
   const problems: string[] = [];
-  for (const name of readdirSync(overlay)) {
-    if (name !== "l" && !known.has(name)) problems.push(`no record names the directory ${name}`);
-  }
-  const links = new Map(readdirSync(join(overlay, "l")).map((name) => [name, readlinkSync(join(overlay, "l", name))]));
+  const links = new Map(readdirSync(join(folder, "l")).map((name) => [name, readlinkSync(join(folder, "l", name))]));
   for (const id of known) {
-    const link = join(overlay, id, "link");
-    if (!existsSync(join(overlay, id, "diff"))) problems.push(`the directory ${id} has no diff`);
+    const link = join(folder, id, "link");
     if (!existsSync(link)) {
       problems.push(`the directory ${id} has no link`);
       continue;
@@ -60,10 +76,10 @@ function directoryProblems(db: Database, root: string): string[] {
     const name = readFileSync(link, "utf8");
     if (links.get(name) !== `../${id}/diff`) problems.push(`the link ${name} of ${id} leads to ${links.get(name)}`);
     links.delete(name);
-    const lower = join(overlay, id, "lower");
+    const lower = join(folder, id, "lower");
     const below = existsSync(lower) ? readFileSync(lower, "utf8").split(":") : [];
     for (const one of below)
-      if (!existsSync(join(overlay, one))) problems.push(`${id} stands on ${one}, which is nothing`);
+      if (!existsSync(join(folder, one))) problems.push(`${id} stands on ${one}, which is nothing`);
   }
   for (const [name, target] of links) problems.push(`no directory has the link ${name} to ${target}`);
   return problems;
