@@ -1,9 +1,8 @@
 // Writes into a root that an image may have prepared: every name is resolved inside it, and what lies at a destination is
 // replaced by Docker's rules (a directory merges into a directory; anything else gives way).
 import { write } from "node:fs";
-import { posix } from "node:path";
 import { promisify } from "node:util";
-import { resolveInRoot } from "../archive/index.ts";
+import { joinPath, resolveInRoot, splitPath } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
 import {
   SystemError,
@@ -110,10 +109,11 @@ export class FileCopier {
   }
 
   async #into(destination: string, action: (place: Place, name: string) => Promise<void>): Promise<void> {
-    const path = posix.dirname(destination);
+    const { parent, base } = splitPath(destination);
+    const path = parent || "/";
     const fd = makeDirectories(this.rootFd, path, this.options.owner);
     try {
-      await action({ fd, path, below: "" }, posix.basename(destination));
+      await action({ fd, path, below: "" }, base);
     } finally {
       closeFd(fd);
     }
@@ -123,7 +123,7 @@ export class FileCopier {
     for (const name of readDirectory(sourceFd).toSorted(compareNames)) {
       this.options.signal?.throwIfAborted();
       const { exclude } = this.options;
-      const below = posix.join(place.below, name);
+      const below = joinPath(place.below, name);
       const excluded = exclude?.ignores(below) === true;
       if (excluded && !(exclude?.hasExceptions && statAt(sourceFd, name)?.type === "directory")) continue;
       await this.#copyEntry(sourceFd, name, place);
@@ -173,8 +173,8 @@ export class FileCopier {
       try {
         await this.#copyContents(from, {
           fd: to,
-          path: posix.join(place.path, name),
-          below: posix.join(place.below, name),
+          path: `${place.path === "/" ? "" : place.path}/${name}`,
+          below: joinPath(place.below, name),
         });
         chownFd(to, this.options.owner ?? stat);
         chmodFd(to, this.#modeOf(stat));

@@ -1,7 +1,7 @@
 // A file operation: COPY, ADD, WORKDIR, heredocs.
 import { createHash } from "node:crypto";
 import { posix } from "node:path";
-import { decompress, extractTree, resolveInRoot } from "../archive/index.ts";
+import { decompress, extractTree, resolveInRoot, splitPath } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
 import { closeFd, openDirectory, openFlags, openInRoot, statFd } from "../kernel/index.ts";
 import { createIgnoreRules, type IgnoreRules } from "../spec/index.ts";
@@ -220,7 +220,7 @@ async function copySource(copier: FileCopier, source: Source, copy: SourceCopy):
       const message = `${action.instruction} failed: "${source.path}" is a ${stat.type}, not a file`;
       throw new EngineError("invalidArgument", message);
     }
-    await copier.copyFile(fd, stat, fileDestination(copier.rootFd, destination, posix.basename(source.path)));
+    await copier.copyFile(fd, stat, fileDestination(copier.rootFd, destination, splitPath(source.path).base));
   } finally {
     closeFd(fd);
   }
@@ -247,5 +247,5 @@ function followDestination(rootFd: number, destination: string): string {
 /** A file goes into a destination that is a directory or is written as one. */
 function fileDestination(rootFd: number, destination: string, name: string): string {
   if (!destination.endsWith("/") && !isDirectoryInRoot(rootFd, destination)) return destination;
-  return posix.join(destination, name);
+  return `${destination.replace(/\/+$/, "")}/${name}`;
 }

@@ -1,7 +1,7 @@
 // A commit's files from a remote into a folder, and nothing else of the repository unless it is asked for.
 import { mkdirSync, rmSync } from "node:fs";
-import { join, posix } from "node:path";
-import { walkTree } from "../archive/index.ts";
+import { join } from "node:path";
+import { splitPath, walkTree } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
 import {
   closeFd,
@@ -99,9 +99,9 @@ async function fetchCommit(settings: GitSettings, request: CheckoutRequest & { g
 function removeGitFiles(tree: string): void {
   const rootFd = openDirectory(tree);
   try {
-    const found = [...walkTree(rootFd, "", { xattrs: false })].filter(({ path }) => posix.basename(path) === ".git");
+    const found = [...walkTree(rootFd, "", { xattrs: false })].filter(({ path }) => splitPath(path).base === ".git");
     for (const { path } of found) {
-      const parent = openInRoot(rootFd, posix.dirname(path), { flags: openFlags.directory, symlinks: "refuse" });
+      const parent = openInRoot(rootFd, splitPath(path).parent, { flags: openFlags.directory, symlinks: "refuse" });
       try {
         removeTreeAt(parent, ".git");
       } finally {
@@ -133,9 +133,9 @@ function setTimes(root: string, timeNs: bigint): void {
   const rootFd = openDirectory(root);
   try {
     for (const { path } of [...walkTree(rootFd, "", { xattrs: false })].toReversed()) {
-      const parent = openInRoot(rootFd, posix.dirname(path), { flags: openFlags.directory, symlinks: "refuse" });
+      const parent = openInRoot(rootFd, splitPath(path).parent, { flags: openFlags.directory, symlinks: "refuse" });
       try {
-        setTimesAt(parent, path === "" ? "." : posix.basename(path), timeNs);
+        setTimesAt(parent, path === "" ? "." : splitPath(path).base, timeNs);
       } finally {
         closeFd(parent);
       }

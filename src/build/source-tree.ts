@@ -3,7 +3,7 @@ import { createHash, type Hash } from "node:crypto";
 import { read, readSync } from "node:fs";
 import { posix } from "node:path";
 import { promisify } from "node:util";
-import { breathe } from "../archive/index.ts";
+import { breathe, splitPath } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
 import { matchGlob } from "../image/index.ts";
 import {
@@ -76,7 +76,7 @@ export class SourceTree implements Disposable {
     for (const name of this.#walkNames(".")) {
       if (!matchGlob(posix.normalize(path), name)) continue;
       const source = await this.#source(name, options);
-      if (source.type === "file" && options.exclude?.ignores(posix.basename(name))) continue;
+      if (source.type === "file" && options.exclude?.ignores(splitPath(name).base)) continue;
       sources.push(source);
     }
     return sources;
@@ -158,9 +158,10 @@ export class SourceTree implements Disposable {
   }
 
   async #digestEntry(path: string): Promise<string> {
-    const parent = openInRoot(this.rootFd, posix.dirname(path), { flags: openFlags.directory });
+    // node's own functions of paths replace what is no text in a name.
+    const { parent: folder, base: name } = splitPath(path);
+    const parent = openInRoot(this.rootFd, folder, { flags: openFlags.directory });
     try {
-      const name = posix.basename(path);
       const stat = statAt(parent, name);
       if (!stat) throw new EngineError("conflict", `"${path}" was removed while it was read`);
       const hash = hashHeader(path, stat, stat.type === "symlink" ? readLinkAt(parent, name) : "");
