@@ -91,6 +91,14 @@ export class BuildCache {
     })();
   }
 
+  /** Of all that records' operations added; an image may have the same. */
+  sizeBytes(): number {
+    const row = this.#db
+      .query<{ total: number | null }, []>("SELECT sum(size_bytes) AS total FROM build_records")
+      .get();
+    return row?.total ?? 0;
+  }
+
   /** Top layers that records keep. */
   tops(): string[] {
     return this.#db

@@ -1,6 +1,8 @@
 import { shortId } from "../common/index.ts";
 import { familiarString, type ProgressMessage } from "../spec/index.ts";
 import type { BuildRequest, BuildResult } from "./build-request.ts";
+import type { BuildEvent } from "./progress.ts";
+import { verifyBuild, verifyLines } from "./verify-build.ts";
 import type { Builder } from "./builder.ts";
 import { ClassicOutput, type ClassicOptions } from "./classic-output.ts";
 import { parseTags } from "./export-image.ts";
@@ -13,6 +15,8 @@ export interface ClassicBuildRequest extends Omit<BuildRequest, "session" | "dia
   readonly quiet: boolean;
   /** Tells after the last step why each was cached or not. */
   readonly why: boolean;
+  /** Builds a second time without the cache and tells what differs. */
+  readonly verify: boolean;
 }
 
 /** A build out of a tar that tells what it does as Docker's classic builder does. Throws as `Builder.solve` does. */
@@ -23,7 +27,12 @@ export async function* build(builder: Builder, request: ClassicBuildRequest): As
   const { paths } = builder.services;
   // A context that is only named comes without a body, or with one that means nothing.
   const sent = request.frontend.context === undefined ? context : emptyTar();
-  await using session = await TarSession.open(sent, { paths, signal: request.signal, credentials });
+  await using session = await TarSession.open(sent, {
+    paths,
+    trash: builder.trash,
+    signal: request.signal,
+    credentials,
+  });
   yield* renderClassic(builder, { ...options, session, dialect: "classic" }, request);
 }
 
@@ -35,7 +44,7 @@ async function* emptyTar(): AsyncGenerator<Uint8Array> {
 export async function* renderClassic(
   builder: Builder,
   request: BuildRequest,
-  options: ClassicOptions & { readonly quiet: boolean; readonly why: boolean },
+  options: ClassicOptions & { readonly quiet: boolean; readonly why: boolean; readonly verify?: boolean },
 ): AsyncGenerator<ProgressMessage> {
   if (!options.quiet) return yield* renderAloud(builder, request, options);
   const kept: ProgressMessage[] = [];
@@ -56,18 +65,29 @@ export async function* renderClassic(
 async function* renderAloud(
   builder: Builder,
   request: BuildRequest,
-  options: ClassicOptions & { readonly why: boolean },
+  options: ClassicOptions & { readonly why: boolean; readonly verify?: boolean },
 ): AsyncGenerator<ProgressMessage> {
+  const result = yield* rendered(builder.solve(request), options);
+  yield { stream: `Successfully built ${shortId(result.imageId ?? "")}\n` };
+  for (const reference of parseTags(request.tags)) {
+    yield { stream: `Successfully tagged ${familiarString(reference)}\n` };
+  }
+  if (options.why) for (const line of whyLines(result.reasons)) yield { stream: line };
+  if (!options.verify) return;
+  const found = yield* rendered(verifyBuild(builder, request, result), options);
+  for (const line of verifyLines(found)) yield { stream: line };
+}
+
+/** The text of events, and what their generator returns. */
+async function* rendered<Result>(
+  events: AsyncGenerator<BuildEvent, Result>,
+  options: ClassicOptions,
+): AsyncGenerator<ProgressMessage, Result> {
   const output = new ClassicOutput(options);
-  const events = builder.solve(request);
-  let result: BuildResult;
   try {
     for (;;) {
       const { done, value } = await events.next();
-      if (done) {
-        result = value;
-        break;
-      }
+      if (done) return value;
       yield* output.render(value);
     }
   } catch (error) {
@@ -77,11 +97,6 @@ async function* renderAloud(
     // A reader that leaves early ends the step that is under way, which cleans up after itself.
     await events.return(undefined as never);
   }
-  yield { stream: `Successfully built ${shortId(result.imageId ?? "")}\n` };
-  for (const reference of parseTags(request.tags)) {
-    yield { stream: `Successfully tagged ${familiarString(reference)}\n` };
-  }
-  if (options.why) for (const line of whyLines(result.reasons)) yield { stream: line };
 }
 
 /** `Step 3: cached`, or what changed, a line each. */

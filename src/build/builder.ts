@@ -1,7 +1,9 @@
 import type { Database } from "bun:sqlite";
+import { existsSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import type { Paths } from "../common/index.ts";
 import type { ImageStore } from "../image/index.ts";
-import type { Snapshotter } from "../snapshot/index.ts";
+import { Trash, type Snapshotter } from "../snapshot/index.ts";
 import { BuildCache, type CacheRecord } from "./build-cache.ts";
 import { attestResult, provenanceBuild } from "./attest-result.ts";
 import { BuildProgress } from "./build-progress.ts";
@@ -22,6 +24,7 @@ import { parseDockerfile, type Dockerfile } from "./parse-dockerfile.ts";
 import type { BuildEvent } from "./progress.ts";
 import { imageMaterial } from "./provenance-predicate.ts";
 import { RemoteSession, type ContextOrigin } from "./remote-session.ts";
+import { cacheBudgetBytes, pruneCache } from "./prune-cache.ts";
 import { maxParallelOperations, Slots } from "./slots.ts";
 import { Solver } from "./solver.ts";
 import { layersOf } from "./stage-images.ts";
@@ -49,6 +52,8 @@ export interface BuildServices {
 export class Builder {
   readonly cache: BuildCache;
   readonly cacheMounts: CacheMounts;
+  /** Where unpacked contexts go: whoever waits for a build should not wait for their deletion. */
+  readonly trash: Trash;
   readonly why: WhyStore;
   readonly #slots = new Slots(maxParallelOperations);
   readonly #inFlight = new Map<string, Promise<CacheRecord>>();
@@ -58,11 +63,13 @@ export class Builder {
   constructor(readonly services: BuildServices) {
     const { db, paths, images } = services;
     this.cache = new BuildCache(db);
-    this.cacheMounts = new CacheMounts({ db, paths });
+    this.trash = new Trash(join(paths.root, "build", "trash"));
+    this.cacheMounts = new CacheMounts({ db, paths, trash: this.trash });
     this.why = new WhyStore(db);
     this.#http = new HttpSource({ db, paths });
     this.#git = new GitSource({ paths });
     images.keepLayersOf(() => this.cache.tops());
+    removeLeftovers(paths);
   }
 
   /**
@@ -94,7 +101,7 @@ export class Builder {
     const { context, fileName } = frontend;
     if (context === undefined) return this.#buildHere(request, { progress, signal, materials: [] });
     const keepGitDirectory = ["1", "true"].includes(frontend.arguments["BUILDKIT_CONTEXT_KEEP_GIT_DIR"] ?? "");
-    const sources = { session, http: this.#http, git: this.#git, paths: this.services.paths };
+    const sources = { session, http: this.#http, git: this.#git, paths: this.services.paths, trash: this.trash };
     try {
       await using remote = await RemoteSession.open(context, { ...sources, fileName, keepGitDirectory, signal });
       const brought = { ...request, session: remote, frontend: { ...frontend, context: undefined } };
@@ -124,7 +131,19 @@ export class Builder {
       throw signal.aborted ? cancelled() : error;
     } finally {
       this.cache.flush();
+      await this.#trim();
     }
+  }
+
+  /** Keeps the cache below its budget. */
+  async #trim(): Promise<void> {
+    if (this.cache.sizeBytes() <= cacheBudgetBytes) return;
+    const { images, snapshots } = this.services;
+    const { cache, cacheMounts } = this;
+    await pruneCache(
+      { cache, cacheMounts, images, snapshots },
+      { all: true, filters: new Map(), keepBytes: cacheBudgetBytes },
+    );
   }
 
   /** The images of FROM and --from; asked again, since ONBUILD of one may name others. */
@@ -270,5 +289,13 @@ export class Builder {
     })) {
       await images.attest(result.imageId, attested);
     }
+  }
+}
+
+/** Secrets of commands that ran when a former engine was killed. */
+function removeLeftovers({ run }: Paths): void {
+  if (!existsSync(run)) return;
+  for (const name of readdirSync(run)) {
+    if (/^build-[0-9a-f]{16}$/.test(name)) rmSync(join(run, name), { recursive: true, force: true });
   }
 }

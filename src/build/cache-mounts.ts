@@ -3,7 +3,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync } from "node:f
 import { join } from "node:path";
 import { treeSize } from "../archive/index.ts";
 import { newId, type Paths } from "../common/index.ts";
-import { Trash } from "../snapshot/index.ts";
+import type { Trash } from "../snapshot/index.ts";
 import { cancelled } from "./cancelled.ts";
 import type { CacheMount } from "./run-mounts.ts";
 
@@ -50,10 +50,10 @@ export class CacheMounts {
   readonly #fresh = new Set<string>();
   readonly #filling = new Map<string, Promise<void>>();
 
-  constructor(options: { db: Database; paths: Paths }) {
+  constructor(options: { db: Database; paths: Paths; trash: Trash }) {
     this.#db = options.db;
     this.#root = join(options.paths.root, "build", "mounts");
-    this.#trash = new Trash(join(options.paths.root, "build", "trash"));
+    this.#trash = options.trash;
     this.#db.run(`CREATE TABLE IF NOT EXISTS build_mounts (
       folder TEXT PRIMARY KEY, id TEXT NOT NULL, size_bytes INTEGER NOT NULL, created_ms INTEGER NOT NULL,
       used_ms INTEGER NOT NULL, uses INTEGER NOT NULL) WITHOUT ROWID`);

@@ -2,6 +2,7 @@ import { closeSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { copyFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { EngineError, newId, type Paths } from "../common/index.ts";
+import type { Trash } from "../snapshot/index.ts";
 import { archiveKind } from "./archive-kind.ts";
 import { parseGitReference, shownRemote, type GitReference } from "./git-reference.ts";
 import { gitAuthorization, type GitSource } from "./git-source.ts";
@@ -25,6 +26,7 @@ export interface RemoteContextOptions {
   readonly http: HttpSource;
   readonly git: GitSource;
   readonly paths: Paths;
+  readonly trash: Trash;
   /** What a Dockerfile that comes alone is called. */
   readonly fileName: string;
   readonly keepGitDirectory: boolean;
@@ -114,7 +116,7 @@ export function gitOrigin({ remote, reference, folder }: GitReference, commit: s
 async function openDownload(
   disposal: AsyncDisposableStack,
   url: string,
-  { http, paths, fileName, signal }: RemoteContextOptions,
+  { http, paths, trash, fileName, signal }: RemoteContextOptions,
 ): Promise<{ root: string; origin: ContextOrigin }> {
   const download = disposal.use(await http.open({ url }, signal));
   const path = await download.file(signal);
@@ -123,7 +125,7 @@ async function openDownload(
   const fd = openSync(path, "r");
   try {
     if ((await archiveKind(fd, download.fileName)) !== undefined) {
-      const unpacked = disposal.use(await TarSession.open(readDescriptor(fd), { paths, signal }));
+      const unpacked = disposal.use(await TarSession.open(readDescriptor(fd), { paths, trash, signal }));
       return { root: (await unpacked.files("context")).root, origin };
     }
   } finally {

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { decompress, extractTree } from "../archive/index.ts";
 import { EngineError, newId, type Paths } from "../common/index.ts";
@@ -12,6 +12,7 @@ import {
   statAt,
   tryUnlinkAt,
 } from "../kernel/index.ts";
+import type { Trash } from "../snapshot/index.ts";
 import { createIgnoreRules, type IgnoreRules } from "../spec/index.ts";
 import type { BuildSession, FilesOptions, LocalTree } from "./session.ts";
 
@@ -24,27 +25,34 @@ export const maxContextBytes = 32 * 1024 ** 3;
  */
 export class TarSession implements BuildSession, AsyncDisposable {
   readonly #root: string;
+  readonly #trash: Trash;
   readonly credentials: BuildSession["credentials"];
 
-  private constructor(root: string, credentials: BuildSession["credentials"]) {
+  private constructor(root: string, trash: Trash, credentials: BuildSession["credentials"]) {
     this.#root = root;
+    this.#trash = trash;
     this.credentials = credentials;
   }
 
   /** Unpacks the tar into a folder of its own below `paths.temporary`. */
   static async open(
     source: AsyncIterable<Uint8Array>,
-    options: { paths: Paths; signal?: AbortSignal | undefined; credentials?: BuildSession["credentials"] | undefined },
+    options: {
+      paths: Paths;
+      trash: Trash;
+      signal?: AbortSignal | undefined;
+      credentials?: BuildSession["credentials"] | undefined;
+    },
   ): Promise<TarSession> {
     const root = join(options.paths.temporary, `build-${newId().slice(0, 16)}`);
     mkdirSync(root, { recursive: true, mode: 0o700 });
     try {
       await extractTree(limited(decompress(source), options.signal), root, "/");
     } catch (error) {
-      rmSync(root, { recursive: true, force: true });
+      options.trash.add(root);
       throw error;
     }
-    return new TarSession(root, options.credentials ?? (async () => undefined));
+    return new TarSession(root, options.trash, options.credentials ?? (async () => undefined));
   }
 
   /** Clients leave ignored files out already; a context that comes as it is gets the same treatment here. */
@@ -61,7 +69,7 @@ export class TarSession implements BuildSession, AsyncDisposable {
   async ssh(): Promise<undefined> {}
 
   async [Symbol.asyncDispose](): Promise<void> {
-    rmSync(this.#root, { recursive: true, force: true });
+    this.#trash.add(this.#root);
   }
 }
 

@@ -79,13 +79,14 @@ export class TestBuilder implements Disposable {
   }
 
   buildContext(context: AsyncIterable<Uint8Array>, options: TestBuildOptions = {}): AsyncGenerator<ProgressMessage> {
-    const { tags, quiet, why, removeIntermediate, forceRemove, entitlements, signal, ...frontend } = options;
+    const { tags, quiet, why, verify, removeIntermediate, forceRemove, entitlements, signal, ...frontend } = options;
     const request: ClassicBuildRequest = {
       context,
       frontend: { ...defaultFrontendOptions, ...frontend },
       tags: tags ?? [],
       quiet: quiet ?? false,
       why: why ?? false,
+      verify: verify ?? false,
       removeIntermediate: removeIntermediate ?? true,
       forceRemove: forceRemove ?? false,
       entitlements: entitlements ?? [],

@@ -88,6 +88,7 @@ function classicOptions(request: ApiRequest): ClassicBuildRequest {
     credentials: credentialsOfConfig(request),
     quiet: request.flag("q"),
     why: request.flag("why"),
+    verify: request.flag("verify"),
     removeIntermediate: request.flag("rm", true),
     forceRemove: request.flag("forcerm"),
     signal: request.signal,

@@ -111,6 +111,7 @@ export const command: Command = {
     },
     { name: "tag", short: "t", kind: "list", description: 'Name and optionally a tag in the "name:tag" format' },
     { name: "ulimit", kind: "list", description: "Ulimit options" },
+    { name: "verify", kind: "bool", description: "Build twice and tell what differs, by step and file" },
     { name: "why", kind: "bool", description: "Tell for each step why it was cached or not" },
   ],
   arguments: { min: 1, max: 1 },
@@ -256,6 +257,7 @@ async function parameters(
     // What the client's environment says holds for its builds, as with docker's own.
     sourcedateepoch: process.env["SOURCE_DATE_EPOCH"],
     reproducible: flags.bool("reproducible") || undefined,
+    verify: flags.bool("verify") || undefined,
     why: flags.bool("why") || undefined,
     shmsize: size("shm-size"),
   };

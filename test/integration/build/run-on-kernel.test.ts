@@ -170,3 +170,17 @@ test("with --reproducible the same image has the same id after everything was fo
   await engine.must("builder", "prune", "-af");
   expect(await id()).toBe(first);
 });
+
+test("--verify builds twice and names the step and the file that differ", async () => {
+  const same = await built("COPY f /f\nRUN echo x > /x", { f: "1" }, "--reproducible", "--verify");
+  expect(same).toEndWith("Verified: both builds gave the same bytes\n");
+  const text = await built(
+    "RUN echo same > /same\nRUN cat /proc/sys/kernel/random/uuid > /random",
+    {},
+    "--reproducible",
+    "--verify",
+  );
+  expect(text.split("The second build differs:\n")[1]).toBe(
+    "  /bin/sh -c cat /proc/sys/kernel/random/uuid > /random\n    /random: content\n",
+  );
+});
