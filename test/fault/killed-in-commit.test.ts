@@ -24,6 +24,7 @@ beforeAll(async () => {
   await waitFor("the files", async () => (await execContainer(engine, id, ["ls", "/a/b/8"])).exitCode === 0);
   await engine.stop("SIGKILL");
   await engine.start();
+  await waitFor("a prepared namespace", () => tracesOf(engine).includes("mount /run/netns/*"));
   before = tracesOf(engine);
   blobsBefore = blobs();
 });
