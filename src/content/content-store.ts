@@ -62,6 +62,7 @@ export interface ReceivedBlob {
  */
 export class ContentStore {
   readonly #db: Database;
+  readonly #runState: Database;
   readonly #blobs: string;
   readonly #incoming: string;
   readonly #held = new Map<string, number>();
@@ -69,9 +70,13 @@ export class ContentStore {
   /** Temporary names that are being written. */
   readonly #writing = new Set<string>();
 
-  /** Sweeps: a file without a record goes, and a record without its file. One store a root at a time. */
-  constructor(options: { paths: Paths; db: Database }) {
+  /**
+   * Sweeps: a file without a record goes, and a record without its file. One store a root at a time. `runState`: another connection to the
+   * same file, which need not wait for the disk: whoever needs a blob writes a record after its, and that waits for both.
+   */
+  constructor(options: { paths: Paths; db: Database; runState?: Database }) {
     this.#db = options.db;
+    this.#runState = options.runState ?? options.db;
     this.#blobs = join(options.paths.content, "blobs", "sha256");
     this.#incoming = join(options.paths.content, "incoming");
     mkdirSync(this.#blobs, { recursive: true, mode: 0o700 });
@@ -160,7 +165,7 @@ export class ContentStore {
   }
 
   #record({ digest, size, mediaType }: Descriptor): void {
-    this.#db.run("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?)", [
+    this.#runState.run("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?)", [
       digest,
       size,
       mediaType,

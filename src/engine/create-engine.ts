@@ -48,7 +48,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     events,
     usersOf: (name) => usersOfVolume({ store }, name),
   });
-  const content = new ContentStore({ paths, db: database.durable });
+  const content = new ContentStore({ paths, db: database.durable, runState: database.runState });
   const snapshots = openSnapshotter({
     paths,
     db: database.durable,

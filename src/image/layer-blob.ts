@@ -43,7 +43,7 @@ export async function layerFromBlob(
   void begun?.placed.then(onPlaced);
   const archive = begun?.archive ?? new LayerArchive(content.file(blob.digest));
   const layer = await (begun?.layer ?? snapshots.apply(parent, archive, { diffId, chainId, onPlaced }));
-  if (archive.plainBytes !== undefined) table.putTarSize(layer.diffId, archive.plainBytes);
+  if (!isPlain && archive.plainBytes !== undefined) table.putTarSize(layer.diffId, archive.plainBytes);
   return isPlain ? withNeededBlob(services, { layer, blob }) : { layer, blob };
 }
 

@@ -22,6 +22,8 @@ interface LayerStep {
   readonly below: Promise<string | undefined>;
   /** Told when the next one may be put on it. */
   readonly onPlaced: () => void;
+  /** Gets the length of the plain archive, by diffID. */
+  readonly sizes: Map<string, number>;
 }
 
 /**
@@ -38,6 +40,7 @@ export async function fetchLayers(pull: Pull, image: LayersOfImage): Promise<(De
     return !isHere;
   });
   const work: Promise<Layer>[] = [];
+  const sizes = new Map<string, number>();
   let below: Promise<string | undefined> = Promise.resolve(undefined);
   for (const [index, blob] of image.layers.entries()) {
     const chainId = image.chainIds[index] ?? "";
@@ -50,7 +53,7 @@ export async function fetchLayers(pull: Pull, image: LayersOfImage): Promise<(De
     const onPlaced = (): void => placed.resolve(chainId);
     const made = fetchLayer(
       { ...pull, signal },
-      { blob, diffId: image.diffIds[index] ?? "", chainId, below, onPlaced },
+      { blob, diffId: image.diffIds[index] ?? "", chainId, below, onPlaced, sizes },
       turns,
     );
     // Whoever waits for it is told; the first failure ends the others meanwhile.
@@ -64,6 +67,8 @@ export async function fetchLayers(pull: Pull, image: LayersOfImage): Promise<(De
   await Promise.allSettled(work);
   pull.signal.throwIfAborted();
   if (giveUp.signal.aborted) throw toEngineError(giveUp.signal.reason);
+  const { table } = pull.services;
+  table.atomically(() => sizes.forEach((sizeBytes, diffId) => table.putTarSize(diffId, sizeBytes)));
   // Kept also where the layer could be packed again: a push sends the manifest as it came, and so the blobs that it names.
   return image.layers.map((layer, index) => (needed[index] ? layer : undefined));
 }
@@ -94,7 +99,7 @@ async function fetchOnce(
   const both = AbortSignal.any([signal, stop.signal]);
   const unpack = async (archive: LayerArchive): Promise<Layer> => {
     const layer = await services.snapshots.apply(below, archive, { diffId, chainId, onPlaced });
-    if (archive.plainBytes !== undefined) services.table.putTarSize(diffId, archive.plainBytes);
+    if (archive.plainBytes !== undefined) step.sizes.set(diffId, archive.plainBytes);
     return layer;
   };
   const applied = Promise.withResolvers<Layer>();

@@ -68,10 +68,13 @@ export class SnapshotRecords {
       .map(toLayer);
   }
 
-  /** Adds a layer; with `instead` the snapshot it was made of goes in the same transaction. */
+  /**
+   * Adds a layer; with `instead` the snapshot it was made of goes in the same transaction. A power cut may take it back, until a record that
+   * names it is written through the connection that waits for the disk: then this one is on it, too.
+   */
   addLayer(layer: Layer, instead?: string): void {
-    this.#db.transaction(() => {
-      this.#db.run("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?)", [
+    this.#runState.transaction(() => {
+      this.#runState.run("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?)", [
         layer.chainId,
         layer.diffId,
         layer.parent ?? null,
@@ -79,7 +82,7 @@ export class SnapshotRecords {
         layer.sizeBytes,
         layer.createdAt,
       ]);
-      if (instead !== undefined) deleteSnapshot(this.#db, instead);
+      if (instead !== undefined) deleteSnapshot(this.#runState, instead);
     })();
   }
 
