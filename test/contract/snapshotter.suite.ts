@@ -262,6 +262,25 @@ export function describeSnapshotter(name: string, newPlace: () => SnapshotterPla
       expect(snapshots.layers()).toEqual([]);
     });
 
+    test("layers of an aufs host load: its metadata is dropped, its whiteouts hide", async () => {
+      await using place = newPlace();
+      const { snapshots } = place;
+      const base = await applyEntries(snapshots, undefined, ...baseEntries);
+      const top = await applyEntries(
+        snapshots,
+        base.chainId,
+        { name: ".wh..wh.aufs", body: "" },
+        { name: ".wh..wh.plnk/", flag: "5", mode: 0o700 },
+        { name: ".wh..wh.plnk/123.4", body: "linked" },
+        { name: "d/.wh.one", body: "" },
+        { name: "d/linked", flag: "1", link: ".wh..wh.plnk/123.4" },
+      );
+      await snapshots.prepare("k", top.chainId, { hostFiles: false });
+      await mounted(snapshots, "k", (merged) => {
+        expect(shell(merged, "ls -A . d; cat d/linked")).toBe(".:\nd\netc\n\nd:\nlinked\ntwo\nlinked");
+      });
+    });
+
     test("a layer that is needed stays, one that is not goes", async () => {
       await using place = newPlace();
       const { snapshots } = place;
