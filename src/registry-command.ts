@@ -32,6 +32,7 @@ Options:
       --storage string        Where blobs are, if not below the root: s3://BUCKET or s3://BUCKET/PREFIX, this registry's alone
       --s3-endpoint string    The object store, such as https://s3.example.org (keys: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)
       --s3-region string      Its region (default "us-east-1")
+      --s3-redirect           Send clients to the object store for blobs: it must be reachable by them
       --htpasswd string       File of users with bcrypt passwords, as "htpasswd -B" writes it
       --rules string          File of "USER REPOSITORY pull,push,delete" lines; without it each user may do everything
       --anonymous-pull        Anyone may pull
@@ -63,6 +64,7 @@ const optionTypes = {
   storage: { type: "string" },
   "s3-endpoint": { type: "string" },
   "s3-region": { type: "string", default: "us-east-1" },
+  "s3-redirect": { type: "boolean", default: false },
   htpasswd: { type: "string" },
   rules: { type: "string" },
   "anonymous-pull": { type: "boolean", default: false },
@@ -244,6 +246,7 @@ function readStorage(values: Values): Pick<RegistryServerOptions, "storage"> {
   const { storage, "s3-endpoint": endpoint, "s3-region": region = "us-east-1" } = values;
   if (storage === undefined) {
     if (endpoint !== undefined) throw wrong("--s3-endpoint belongs to --storage s3://BUCKET");
+    if (values["s3-redirect"]) throw wrong("--s3-redirect belongs to --storage s3://BUCKET");
     return {};
   }
   const match = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/([A-Za-z0-9._/-]*?))?\/?$/.exec(storage);
@@ -254,7 +257,8 @@ function readStorage(values: Values): Pick<RegistryServerOptions, "storage"> {
   if (!accessKeyId || !secretAccessKey) {
     throw wrong("--storage s3://… needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment");
   }
-  const place = { endpoint: endpoint ?? "", bucket: match[1] ?? "", prefix: match[2] ?? "", region };
+  const redirect = values["s3-redirect"] ?? false;
+  const place = { endpoint: endpoint ?? "", bucket: match[1] ?? "", prefix: match[2] ?? "", region, redirect };
   return { storage: new S3Storage({ ...place, accessKeyId, secretAccessKey }) };
 }
 

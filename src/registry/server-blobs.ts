@@ -22,6 +22,12 @@ export async function serveBlob(
   const size = records.linkedSize(repository, digest);
   if (size === undefined) throw unknownBlob(repository, digest);
   records.useLink(repository, digest, Date.now() - limits.graceMs / 4);
+  const address = request.method === "GET" && size > 0 ? storage.address?.(digest) : undefined;
+  if (address !== undefined) {
+    // The address ends some time: nobody may keep it.
+    const headers = { Location: address, "Docker-Content-Digest": digest, "Cache-Control": "no-store" };
+    return new Response(null, { status: 307, headers });
+  }
   const source: BlobSource = {
     size,
     open: async (range) => {

@@ -21,6 +21,8 @@ export interface RegistryStorage {
   size(digest: string): Promise<number | undefined>;
   /** The bytes, read as they are asked for. The caller knows that the blob is there and how long it is. */
   open(digest: string, range?: ByteRange): Blob | ReadableStream<Uint8Array>;
+  /** Where a client gets the bytes itself, for some minutes; undefined where it must be served. */
+  address?(digest: string): string | undefined;
   /** Idempotent. */
   remove(digest: string): Promise<void>;
   /** Every digest that is there, in no order. */

@@ -13,6 +13,8 @@ export interface S3Place {
   readonly region: string;
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
+  /** Clients get blobs from the object store itself, which they then must reach. Default false. */
+  readonly redirect?: boolean;
 }
 
 /** The interface allows 10,000 parts of at least 5 MiB. */
@@ -20,6 +22,8 @@ const maxParts = 9000;
 const leastPartBytes = 8 * 1024 * 1024;
 const partsAtOnce = 4;
 const keysAPage = 1000;
+/** A download may begin so long after the answer that sends the client there. */
+const addressLifeSeconds = 1200;
 
 /** Blobs as objects `<prefix>/<algorithm>/<hex>` of any store that speaks S3. An object appears whole or not at all. */
 export class S3Storage implements RegistryStorage {
@@ -65,6 +69,11 @@ export class S3Storage implements RegistryStorage {
   open(digest: string, range?: ByteRange): ReadableStream<Uint8Array> {
     const object = this.#client.file(this.#key(digest));
     return (range ? object.slice(range.start, range.end) : object).stream();
+  }
+
+  address(digest: string): string | undefined {
+    if (!this.place.redirect) return undefined;
+    return this.#client.presign(this.#key(digest), { method: "GET", expiresIn: addressLifeSeconds });
   }
 
   async remove(digest: string): Promise<void> {

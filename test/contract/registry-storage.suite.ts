@@ -112,9 +112,9 @@ export function describeStorage(name: string, make: (folder: string) => Registry
           await fetch(`${registry.url}/v2/${repository}/manifests/${image.manifestDigest}`, { method: "DELETE" });
         }
       };
-      await Promise.all(["a", "a", "b", "c"].map(push)).finally(() => (state.isDone = true));
+      await Promise.all(["a", "b", "c", "d"].map(push)).finally(() => (state.isDone = true));
       await collector;
-      for (const repository of ["a", "b", "c"])
+      for (const repository of ["a", "b", "c", "d"])
         await fetch(`${registry.url}/v2/${repository}/manifests/${image.manifestDigest}`, { method: "DELETE" });
       await registry.collect();
       expect(await listed()).toEqual([]);

@@ -40,3 +40,28 @@ test("an object store that refuses the key says so, and one that is down fails t
   expect((await pushBlob(registry.url, "a", new Uint8Array(Buffer.from("x")))).status).toBe(201);
   expect([...own.objects.keys()]).toEqual([digest.replace(":", "/")]);
 });
+
+test("clients are sent to an object store that they reach, with an address that ends; HEAD is answered here", async () => {
+  await using scratch = newScratch();
+  await using own = startS3("c");
+  const place = { endpoint: own.endpoint, bucket: "c", prefix: "p", redirect: true, ...s3Keys };
+  await using registry = await serveRegistry({ root: scratch.path, storage: new S3Storage(place) });
+  const bytes = crypto.getRandomValues(new Uint8Array(3_000_000));
+  const path = `${registry.url}/v2/a/blobs/${sha256(bytes)}`;
+  expect((await pushBlob(registry.url, "a", bytes)).status).toBe(201);
+  const sent = await fetch(path, { redirect: "manual" });
+  const address = new URL(sent.headers.get("Location") ?? "");
+  expect([sent.status, address.origin, sent.headers.get("Cache-Control")]).toEqual([307, own.endpoint, "no-store"]);
+  const whole = await fetch(path);
+  expect([whole.status, whole.headers.get("Content-Length"), sha256(await whole.bytes())]).toEqual([
+    200,
+    String(bytes.length),
+    sha256(bytes),
+  ]);
+  const part = await fetch(path, { headers: { Range: "bytes=10-19" } });
+  expect(Buffer.from(await part.arrayBuffer())).toEqual(Buffer.from(bytes.subarray(10, 20)));
+  const head = await fetch(path, { method: "HEAD", redirect: "manual" });
+  expect([head.status, head.headers.get("Content-Length")]).toEqual([200, String(bytes.length)]);
+  address.searchParams.set("X-Amz-Expires", "9999999");
+  expect((await fetch(address)).status).toBe(403);
+});

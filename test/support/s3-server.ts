@@ -119,24 +119,49 @@ function failure(status: number, code: string): Response {
   return new Response(body, { status, headers: { "Content-Type": "application/xml" } });
 }
 
-/** AWS Signature Version 4, in the Authorization header. */
+interface Signed {
+  readonly credential: string;
+  readonly names: string;
+  readonly signature: string;
+  readonly date: string;
+  readonly payload: string;
+}
+
+/** What AWS Signature Version 4 says of a request: in the Authorization header, or in the query of an address that was given away. */
+function readSigned(request: Request): Signed | undefined {
+  const { searchParams } = new URL(request.url);
+  const field = (name: string): string => searchParams.get(`X-Amz-${name}`) ?? "";
+  if (searchParams.has("X-Amz-Signature")) {
+    const date = field("Date");
+    const sentMs = Date.parse(date.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, "$1-$2-$3T$4:$5:$6Z"));
+    if (!(Date.now() < sentMs + Number(field("Expires")) * 1000)) return undefined;
+    const [credential, names, signature] = [field("Credential"), field("SignedHeaders"), field("Signature")];
+    return { credential, names, signature, date, payload: "UNSIGNED-PAYLOAD" };
+  }
+  const pattern = /^AWS4-HMAC-SHA256 Credential=([^,]+), SignedHeaders=([^,]+), Signature=(\w+)$/;
+  const [, credential = "", names = "", signature = ""] =
+    pattern.exec(request.headers.get("Authorization") ?? "") ?? [];
+  const header = (name: string): string => request.headers.get(name) ?? "";
+  const [date, payload] = [header("x-amz-date"), header("x-amz-content-sha256")];
+  return { credential, names, signature, date, payload };
+}
+
 function isSigned(request: Request): boolean {
-  const match =
-    /^AWS4-HMAC-SHA256 Credential=([^/]+)\/((\d{8})\/([^/]+)\/s3\/aws4_request), SignedHeaders=([^,]+), Signature=(\w+)$/.exec(
-      request.headers.get("Authorization") ?? "",
-    );
-  if (!match) return false;
-  const [, keyId, scope = "", day = "", region = "", names = "", signature] = match;
+  const signed = readSigned(request);
+  const match = /^([^/]+)\/((\d{8})\/([^/]+)\/s3\/aws4_request)$/.exec(signed?.credential ?? "");
+  if (!match || !signed) return false;
+  const { names, signature, date, payload } = signed;
+  const [, keyId, scope = "", day = "", region = ""] = match;
   if (keyId !== s3Keys.accessKeyId || region !== s3Keys.region) return false;
   const { pathname, searchParams } = new URL(request.url);
   const encode = (text: string): string =>
     encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+  searchParams.delete("X-Amz-Signature");
   const query = [...searchParams].map(([name, value]) => `${encode(name)}=${encode(value)}`).sort();
   const headers = names.split(";").map((name) => `${name}:${request.headers.get(name)?.trim()}\n`);
-  const payload = request.headers.get("x-amz-content-sha256");
   const canonical = [request.method, pathname, query.join("&"), headers.join(""), names, payload].join("\n");
   const hash = createHash("sha256").update(canonical).digest("hex");
-  const text = ["AWS4-HMAC-SHA256", request.headers.get("x-amz-date"), scope, hash].join("\n");
+  const text = ["AWS4-HMAC-SHA256", date, scope, hash].join("\n");
   const sign = (key: string | Buffer, value: string): Buffer => createHmac("sha256", key).update(value).digest();
   const key = ["s3", "aws4_request"].reduce<Buffer>(sign, sign(sign(`AWS4${s3Keys.secretAccessKey}`, day), region));
   return sign(key, text).toString("hex") === signature;
