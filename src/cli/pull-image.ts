@@ -1,7 +1,10 @@
 import { type ApiClient, readJsonLines } from "../api/client/index.ts";
 import type { ProgressMessage } from "../spec/index.ts";
+import type { Flag, Invocation } from "./command.ts";
+import { printLine } from "./output.ts";
 import { showProgress } from "./progress.ts";
 import { authHeader } from "./registry-credentials.ts";
+import { CommandFailure } from "./usage-error.ts";
 
 export interface PullRequest {
   /** `app:v1` or `app@sha256:…`; `app` alone means every tag. */
@@ -19,6 +22,20 @@ export async function pullImage(engine: ApiClient, request: PullRequest): Promis
     headers: await authHeader(request.name),
   });
   await showProgress(readJsonLines<ProgressMessage>(answer.body), { quiet: request.quiet, to: request.to ?? "stdout" });
+}
+
+export const quietFlag: Flag = { name: "quiet", short: "q", kind: "bool", description: "Suppress verbose output" };
+
+/** What a pull or push of one argument means: with `--all-tags` the bare name, else one with a tag or digest, which is told when it was added. */
+export function nameWanted({ flags, args }: Pick<Invocation, "flags" | "args">): string {
+  const [given = ""] = args;
+  if (flags.bool("all-tags")) {
+    if (splitName(given).tag !== undefined) throw new CommandFailure("tag can't be used with --all-tags/-a");
+    return given;
+  }
+  const name = withDefaultTag(given);
+  if (name !== given && !flags.bool("quiet")) printLine("Using default tag: latest");
+  return name;
 }
 
 /** The name with `:latest`, unless it has a tag or a digest. */

@@ -1,7 +1,6 @@
 import type { Command, Invocation } from "../command.ts";
 import { printLine } from "../output.ts";
-import { pullImage, splitName, withDefaultTag } from "../pull-image.ts";
-import { CommandFailure } from "../usage-error.ts";
+import { nameWanted, pullImage, quietFlag } from "../pull-image.ts";
 
 export const command: Command = {
   usage: "pull [OPTIONS] NAME[:TAG|@DIGEST]",
@@ -10,20 +9,15 @@ export const command: Command = {
   flags: [
     { name: "all-tags", short: "a", kind: "bool", description: "Download all tagged images in the repository" },
     { name: "platform", kind: "string", description: "Set platform if server is multi-platform capable" },
-    { name: "quiet", short: "q", kind: "bool", description: "Suppress verbose output" },
+    quietFlag,
   ],
   arguments: { min: 1, max: 1 },
   run: pull,
 };
 
 async function pull({ flags, args, client }: Invocation): Promise<number> {
-  const [given = ""] = args;
-  const all = flags.bool("all-tags");
-  const quiet = flags.bool("quiet");
-  if (all && splitName(given).tag !== undefined) throw new CommandFailure("tag can't be used with --all-tags/-a");
-  const name = all ? given : withDefaultTag(given);
-  if (!all && name !== given && !quiet) printLine("Using default tag: latest");
-  await pullImage(await client(), { name, platform: flags.optional("platform"), quiet });
+  const name = nameWanted({ flags, args });
+  await pullImage(await client(), { name, platform: flags.optional("platform"), quiet: flags.bool("quiet") });
   printLine(fullName(name));
   return 0;
 }

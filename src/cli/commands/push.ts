@@ -4,9 +4,8 @@ import type { Command, Invocation } from "../command.ts";
 import { printError, printLine } from "../output.ts";
 import { platformQuery } from "../platform-flag.ts";
 import { showProgress } from "../progress.ts";
-import { splitName, withDefaultTag } from "../pull-image.ts";
+import { nameWanted, quietFlag, splitName } from "../pull-image.ts";
 import { authHeader } from "../registry-credentials.ts";
-import { CommandFailure } from "../usage-error.ts";
 
 export const command: Command = {
   usage: "push [OPTIONS] NAME[:TAG]",
@@ -21,20 +20,16 @@ export const command: Command = {
 Image index won't be pushed, meaning that other manifests, including attestations won't be preserved.
 'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)`,
     },
-    { name: "quiet", short: "q", kind: "bool", description: "Suppress verbose output" },
+    quietFlag,
   ],
   arguments: { min: 1, max: 1 },
   run: push,
 };
 
 async function push({ flags, args, client }: Invocation): Promise<number> {
-  const [given = ""] = args;
-  const all = flags.bool("all-tags");
   const platform = platformQuery(flags.optional("platform"));
   const quiet = flags.bool("quiet");
-  if (all && splitName(given).tag !== undefined) throw new CommandFailure("tag can't be used with --all-tags/-a");
-  const name = all ? given : withDefaultTag(given);
-  if (!all && name !== given && !quiet) printLine("Using default tag: latest");
+  const name = nameWanted({ flags, args });
   const { repository, tag } = splitName(name);
   const engine = await client();
   const answer = await engine.call("POST", `/images/${pathPart(repository)}/push`, {

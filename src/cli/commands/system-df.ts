@@ -84,29 +84,29 @@ function imageTotals({ Images, LayersSize }: DiskUsage): GoObject {
 
 function containerTotals({ Containers }: DiskUsage): GoObject {
   const containers = Containers ?? [];
-  const active = containers.filter(({ State }) => /running|paused|restarting/.test(State));
-  const size = (list: readonly ContainerSummary[]): number => list.reduce((sum, { SizeRw }) => sum + (SizeRw ?? 0), 0);
-  const whole = size(containers);
-  return totals("Containers", {
-    count: containers.length,
-    active: active.length,
-    size: whole,
-    free: whole - size(active),
+  return usedTotals("Containers", containers, {
+    active: containers.filter(({ State }) => /running|paused|restarting/.test(State)),
+    sizeOf: ({ SizeRw }) => SizeRw ?? 0,
   });
 }
 
 function volumeTotals({ Volumes }: DiskUsage): GoObject {
   const volumes = Volumes ?? [];
-  const active = volumes.filter((volume) => (volume.UsageData?.RefCount ?? 0) > 0);
-  const size = (list: readonly Volume[]): number =>
-    list.reduce((sum, { UsageData }) => sum + Math.max(0, UsageData?.Size ?? 0), 0);
-  const whole = size(volumes);
-  return totals("Local Volumes", {
-    count: volumes.length,
-    active: active.length,
-    size: whole,
-    free: whole - size(active),
+  return usedTotals("Local Volumes", volumes, {
+    active: volumes.filter((volume) => (volume.UsageData?.RefCount ?? 0) > 0),
+    sizeOf: ({ UsageData }) => Math.max(0, UsageData?.Size ?? 0),
   });
+}
+
+/** Of things that are free as soon as nobody uses them. */
+function usedTotals<T>(
+  type: string,
+  all: readonly T[],
+  { active, sizeOf }: { active: readonly T[]; sizeOf: (one: T) => number },
+): GoObject {
+  const size = all.reduce((sum, one) => sum + sizeOf(one), 0);
+  const free = size - active.reduce((sum, one) => sum + sizeOf(one), 0);
+  return totals(type, { count: all.length, active: active.length, size, free });
 }
 
 function cacheTotals({ BuildCache }: DiskUsage): GoObject {
@@ -123,60 +123,51 @@ function cacheTotals({ BuildCache }: DiskUsage): GoObject {
   });
 }
 
+/** A table with these columns: field → head. */
+function tableOf(rows: readonly GoObject[], headers: Readonly<Record<string, string>>): Promise<string> {
+  const table = Object.keys(headers)
+    .map((field) => `{{.${field}}}`)
+    .join(String.raw`\t`);
+  return renderListing({ format: "", table, headers, rows });
+}
+
 async function verboseText(usage: DiskUsage): Promise<string> {
   const images = (usage.Images ?? []).flatMap((image) => imageRows(image, { truncate: true, digests: false }));
-  const imageTable = await renderListing({
-    format: "",
-    table: String.raw`{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}`,
-    headers: {
-      Repository: "REPOSITORY",
-      Tag: "TAG",
-      ID: "IMAGE ID",
-      CreatedSince: "CREATED",
-      Size: "SIZE",
-      SharedSize: "SHARED SIZE",
-      UniqueSize: "UNIQUE SIZE",
-      Containers: "CONTAINERS",
-    },
-    rows: images,
+  const imageTable = await tableOf(images, {
+    Repository: "REPOSITORY",
+    Tag: "TAG",
+    ID: "IMAGE ID",
+    CreatedSince: "CREATED",
+    Size: "SIZE",
+    SharedSize: "SHARED SIZE",
+    UniqueSize: "UNIQUE SIZE",
+    Containers: "CONTAINERS",
   });
-  const containerTable = await renderListing({
-    format: "",
-    table: String.raw`{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}`,
-    headers: {
-      ID: "CONTAINER ID",
-      Image: "IMAGE",
-      Command: "COMMAND",
-      LocalVolumes: "LOCAL VOLUMES",
-      Size: "SIZE",
-      RunningFor: "CREATED",
-      Status: "STATUS",
-      Names: "NAMES",
-    },
-    // The size of the writable layer alone: the image's is above.
-    rows: (usage.Containers ?? []).map((container) => containerRow({ ...container, SizeRootFs: 0 }, true)),
+  // The size of the writable layer alone: the image's is above.
+  const containers = (usage.Containers ?? []).map((container) => containerRow({ ...container, SizeRootFs: 0 }, true));
+  const containerTable = await tableOf(containers, {
+    ID: "CONTAINER ID",
+    Image: "IMAGE",
+    Command: "COMMAND",
+    LocalVolumes: "LOCAL VOLUMES",
+    Size: "SIZE",
+    RunningFor: "CREATED",
+    Status: "STATUS",
+    Names: "NAMES",
   });
-  const volumeTable = await renderListing({
-    format: "",
-    table: String.raw`{{.Name}}\t{{.Links}}\t{{.Size}}`,
-    headers: volumeHeaders,
-    rows: (usage.Volumes ?? []).map(volumeRow),
-  });
+  const volumes = (usage.Volumes ?? []).map(volumeRow);
+  const { Name, Links, Size } = volumeHeaders;
+  const volumeTable = await tableOf(volumes, { Name, Links, Size });
   const cache = usage.BuildCache ?? [];
   const cacheSize = formatSize(cache.reduce((sum, record) => sum + record.Size, 0));
-  const cacheTable = await renderListing({
-    format: "",
-    table: String.raw`{{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}`,
-    headers: {
-      ID: "CACHE ID",
-      CacheType: "CACHE TYPE",
-      Size: "SIZE",
-      CreatedSince: "CREATED",
-      LastUsedSince: "LAST USED",
-      UsageCount: "USAGE",
-      Shared: "SHARED",
-    },
-    rows: cache.map(cacheRow),
+  const cacheTable = await tableOf(cache.map(cacheRow), {
+    ID: "CACHE ID",
+    CacheType: "CACHE TYPE",
+    Size: "SIZE",
+    CreatedSince: "CREATED",
+    LastUsedSince: "LAST USED",
+    UsageCount: "USAGE",
+    Shared: "SHARED",
   });
   return `Images space usage:\n\n${imageTable}\nContainers space usage:\n\n${containerTable}\nLocal Volumes space usage:\n\n${volumeTable}\nBuild cache usage: ${cacheSize}\n\n${cacheTable}`;
 }
