@@ -52,7 +52,7 @@ export class OverlaySnapshotter extends RecordedSnapshotter implements Snapshott
     if (image.length > maxLayers) this.#requireRoom(image.length - 1);
     const init = options.hostFiles !== false;
     // A crash, or a failure below, can have left directories of that name.
-    for (const id of [`${key}-init`, key]) this.layout.discard(id, this.trash);
+    this.discardSnapshot(key);
     try {
       if (init) this.#makeInit(key, image);
       const lowers = init ? [`${key}-init`, ...image] : image;
@@ -60,7 +60,7 @@ export class OverlaySnapshotter extends RecordedSnapshotter implements Snapshott
       this.#copyRoot(key, image);
       this.records.addSnapshot({ key, parent, init });
     } catch (error) {
-      for (const id of [`${key}-init`, key]) this.layout.discard(id, this.trash);
+      this.discardSnapshot(key);
       throw error;
     }
   }
