@@ -19,6 +19,7 @@ import { exec } from "../bench/cases/exec.ts";
 import { firstWrite } from "../bench/cases/first-write.ts";
 import { idleMemory, monitorMemory } from "../bench/cases/footprint.ts";
 import { registryDownload, registryManifests, registryMemory } from "../bench/cases/registry.ts";
+import { imageLoad, imagePull, imagePush, imageSave } from "../bench/cases/image-travel.ts";
 import { formatFigure, type Figure } from "../bench/figures.ts";
 import { setStage, type Stage } from "../bench/stage.ts";
 
@@ -40,6 +41,10 @@ const benchmarks: Readonly<Record<string, (stage: Stage) => Promise<Figure>>> = 
   "build-computing": buildComputing,
   "build-memory": buildMemory,
   "first-write": firstWrite,
+  "image-pull": imagePull,
+  "image-load": imageLoad,
+  "image-push": imagePush,
+  "image-save": imageSave,
   "registry-download": registryDownload,
   "registry-manifests": registryManifests,
   "registry-memory": registryMemory,
