@@ -51,6 +51,6 @@ export {
 } from "./provenance-predicate.ts";
 export { attestResult, type AttestedPredicate } from "./attest-result.ts";
 export { exporterOptions, type ExporterOptions } from "./exporter-options.ts";
-export { exportResult, openExportedTree, type ExportRequest, type ExportSink } from "./exporter.ts";
+export { exportResult, openExportedTree, type Exported, type ExportRequest, type ExportSink } from "./exporter.ts";
 export { RemoteSession, type ContextOrigin } from "./remote-session.ts";
 export { attestOptions, type AttestOptions } from "./attest-options.ts";

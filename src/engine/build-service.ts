@@ -1,6 +1,8 @@
 import {
   build,
   Builder,
+  exportResult,
+  openExportedTree,
   pruneCache,
   pruneFilters,
   renderClassic,
@@ -11,6 +13,8 @@ import {
   type BuildSession,
   type CacheUsage,
   type ClassicBuildRequest,
+  type Exported,
+  type ExportRequest,
   type PruneOptions,
   type StepReason,
 } from "../build/index.ts";
@@ -51,6 +55,17 @@ export class EngineBuilds {
   /** A build as events; the generator returns what it left. */
   solve(request: BuildRequest): AsyncGenerator<BuildEvent, BuildResult> {
     return this.#builder.solve(request);
+  }
+
+  export(result: Exported, request: ExportRequest): Promise<ReadonlyMap<string, string>> {
+    return exportResult(this.#core, result, request);
+  }
+
+  openTree(
+    result: Exported,
+    request: Pick<ExportRequest, "options" | "attestations">,
+  ): Promise<AsyncDisposable & { readonly root: string }> {
+    return openExportedTree(this.#core, result, request);
   }
 
   /** Why each step of the build that ended in an image was cached or not. */

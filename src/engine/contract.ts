@@ -8,6 +8,8 @@ import type {
   CheckAnswer,
   CheckRequest,
   ClassicBuildRequest,
+  Exported,
+  ExportRequest,
   PruneOptions,
   StepReason,
 } from "../build/index.ts";
@@ -338,6 +340,13 @@ export interface BuildService {
   ): AsyncIterable<ProgressMessage>;
   /** A build as events; the generator returns what it left. */
   solve(request: BuildRequest): AsyncGenerator<BuildEvent, BuildResult>;
+  /** Hands a result over; see `exportResult`. What it answers is told to the build's client. */
+  export(result: Exported, request: ExportRequest): Promise<ReadonlyMap<string, string>>;
+  /** The files of a result, mounted until disposal; see `openExportedTree`. */
+  openTree(
+    result: Exported,
+    request: Pick<ExportRequest, "options" | "attestations">,
+  ): Promise<AsyncDisposable & { readonly root: string }>;
   /** Why each step of the build that ended in an image was cached or not. Throws notFound for one that was not built here. */
   why(reference: string): Promise<readonly StepReason[]>;
   /** What the cache keeps, the least recently used first. */

@@ -6,6 +6,8 @@ import { connect as connectHttp2, createServer, type ClientHttp2Session, type Se
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { Duplex } from "node:stream";
+import { CollectedOutput, takeFile, takeFolder } from "./buildkit-outputs.ts";
+import { framed, Unframer } from "./grpc-framing.ts";
 import { toWire, wireMap, WireReader, type WireMessage } from "./protobuf-wire.ts";
 
 export class GrpcFailure extends Error {
@@ -14,27 +16,6 @@ export class GrpcFailure extends Error {
     message: string,
   ) {
     super(message);
-  }
-}
-
-function framed(message: Uint8Array): Buffer {
-  const head = Buffer.alloc(5);
-  head.writeUInt32BE(message.length, 1);
-  return Buffer.concat([head, message]);
-}
-
-/** Cuts a stream's bytes into its messages. */
-class Unframer {
-  #rest = Buffer.alloc(0);
-  push(chunk: Buffer): Buffer[] {
-    this.#rest = Buffer.concat([this.#rest, chunk]);
-    const messages: Buffer[] = [];
-    while (this.#rest.length >= 5 && this.#rest.length >= 5 + this.#rest.readUInt32BE(1)) {
-      const end = 5 + this.#rest.readUInt32BE(1);
-      messages.push(this.#rest.subarray(5, end));
-      this.#rest = this.#rest.subarray(end);
-    }
-    return messages;
   }
 }
 
@@ -88,17 +69,21 @@ function withFirst(socket: Socket, first: Buffer): Duplex {
 
 /** The calls of `/grpc`. */
 export class PeerControl implements Disposable {
-  private constructor(private readonly session: ClientHttp2Session) {}
+  private constructor(
+    private readonly session: ClientHttp2Session,
+    private readonly socket: Duplex,
+  ) {}
 
   static async open(socketPath: string): Promise<PeerControl> {
     const socket = await upgraded(socketPath, "/grpc");
     const session = connectHttp2("http://localhost", { createConnection: () => socket });
     session.on("error", () => {});
-    return new PeerControl(session);
+    return new PeerControl(session, socket);
   }
 
   [Symbol.dispose](): void {
     this.session.destroy();
+    this.socket.destroy();
   }
 
   /** All messages of the answer; throws the call's status. */
@@ -152,6 +137,8 @@ export interface PeerSessionOptions {
   readonly folders?: Readonly<Record<string, string>>;
   readonly secrets?: Readonly<Record<string, string>>;
   readonly sharedKey?: string;
+  /** Takes the build's output: one file, or a folder. */
+  readonly takes?: "file" | "folder";
   /** Changes what is told of a file, for a client that lies. */
   readonly forge?: (path: string) => { path?: string; size?: number } | undefined;
 }
@@ -163,6 +150,7 @@ export class PeerSession implements Disposable {
   readonly calls: string[] = [];
   readonly requested: string[] = [];
   readonly patterns: Record<string, unknown>[] = [];
+  readonly output = new CollectedOutput();
   #socket: Duplex | undefined;
 
   constructor(private readonly options: PeerSessionOptions) {}
@@ -172,6 +160,7 @@ export class PeerSession implements Disposable {
     const methods = [
       "/moby.filesync.v1.FileSync/DiffCopy",
       "/grpc.health.v1.Health/Check",
+      ...(options.takes ? ["/moby.filesync.v1.FileSend/DiffCopy"] : []),
       ...(options.secrets ? ["/moby.buildkit.secrets.v1.Secrets/GetSecret"] : []),
     ];
     const socket = await upgraded(socketPath, "/session", [
@@ -195,7 +184,10 @@ export class PeerSession implements Disposable {
       const path = String(headers[":path"]);
       this.calls.push(path);
       stream.on("error", () => {});
-      if (path.endsWith("/DiffCopy")) this.#sendFolder(stream, headers);
+      if (path.endsWith(".FileSend/DiffCopy")) {
+        if (this.options.takes === "file") takeFile(stream, this.output);
+        else takeFolder(stream, this.output);
+      } else if (path.endsWith("/DiffCopy")) this.#sendFolder(stream, headers);
       else if (path.endsWith("/GetSecret")) this.#secret(stream);
       else refuse(stream, 12, `unknown method ${path}`);
     });

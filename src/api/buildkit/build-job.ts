@@ -1,9 +1,10 @@
-import type { BuildStatus } from "../../build/index.ts";
+import type { BuildStatus, Exported } from "../../build/index.ts";
 import { EngineError } from "../../common/index.ts";
 
-/** What a build that a client asked for left: an image, and whatever a frontend says beside it. */
+/** What a build that a client asked for left, and whatever a frontend says beside it. */
 export interface JobResult {
-  readonly imageId: string | undefined;
+  /** Undefined for a result without files. */
+  readonly exported: Exported | undefined;
   readonly metadata: ReadonlyMap<string, Uint8Array>;
 }
 

@@ -5,7 +5,9 @@ import { join } from "node:path";
 import type { BuildSession, FilesOptions, LocalTree, SshSocket } from "../../build/index.ts";
 import { EngineError, toEngineError } from "../../common/index.ts";
 import type { OutgoingHttpHeaders } from "node:http2";
+import type { CallOptions } from "./grpc-client.ts";
 import { receiveFolder, type FolderProgress } from "./receive-folder.ts";
+import { sendFolder } from "./send-folder.ts";
 import { sessionMethods } from "./session-messages.ts";
 import type { ConnectedSession } from "./session-registry.ts";
 import type { SyncedFolders } from "./synced-folders.ts";
@@ -99,10 +101,50 @@ export class ClientSession implements BuildSession {
     }
   }
 
+  /** Writes one archive to where the client wants it. */
+  async sendFile(archive: AsyncIterable<Uint8Array>, to: { exporter: number; signal: AbortSignal }): Promise<void> {
+    const { path, ...types } = sessionMethods.fileSend;
+    this.#require(path, "a place for the build's output");
+    using stream = this.session.client.stream(path, { ...types, ...exporterCall(to) });
+    const ended = (async () => {
+      for await (const _ of stream.responses);
+    })();
+    const gone = ended.then(() => "gone" as const);
+    gone.catch(() => {});
+    for await (const chunk of archive) {
+      for (let at = 0; at < chunk.length; at += maxPieceBytes) {
+        const piece = stream.write({ data: chunk.subarray(at, at + maxPieceBytes) });
+        // A client that cannot write says so at once.
+        await Promise.race([piece, gone]);
+      }
+    }
+    stream.end();
+    await ended;
+  }
+
+  /** Makes the client's folder have what is in ours. */
+  async sendFolder(root: string, to: { exporter: number; signal: AbortSignal }): Promise<void> {
+    const { path, ...types } = sessionMethods.folderSend;
+    this.#require(path, "a folder for the build's output");
+    using stream = this.session.client.stream(path, { ...types, ...exporterCall(to) });
+    const filter = { include: [], exclude: [], followPaths: [] };
+    for await (const packet of sendFolder(root, { filter, packets: stream.responses, signal: to.signal })) {
+      await stream.write(packet);
+    }
+    stream.end();
+  }
+
   #require(path: string, what: string): void {
     if (this.session.offers(path)) return;
     throw new EngineError("notFound", `The build's client does not offer ${what}`);
   }
+}
+
+/** Below the 4 MiB that gRPC's clients take at the most. */
+const maxPieceBytes = 1024 * 1024;
+
+function exporterCall({ exporter, signal }: { exporter: number; signal: AbortSignal }): CallOptions {
+  return { signal, headers: { "buildkit-attachable-exporter-id": String(exporter) } };
 }
 
 /** A client that does not have a thing, or does not serve that kind of thing, is no failure. */

@@ -5,11 +5,11 @@ import { BuildJob, type BuildJobs, type JobResult } from "./build-job.ts";
 import type { BuildHistory } from "./build-history.ts";
 import { ClientSession, type ClientSessionOptions } from "./client-session.ts";
 import { controlMethods as methods, type SolveRequest } from "./control-messages.ts";
+import { exportOutputs } from "./export-outputs.ts";
 import { bothStreaming, serverStreaming, unary, type GrpcCall, type GrpcMethods } from "./grpc-server.ts";
-import { exportImage } from "./image-output.ts";
 import type { SessionRegistry } from "./session-registry.ts";
 import { solveFrontend } from "./solve-build.ts";
-import { outputsOf, refuseCaches, tagsOf } from "./solve-request.ts";
+import { outputsOf, refuseCaches } from "./solve-request.ts";
 import { encodeStatus } from "./status-records.ts";
 import { worker } from "./worker.ts";
 
@@ -68,12 +68,12 @@ async function solveJob(
     throw new EngineError("unsupported", "A build graph in BuildKit's own form (LLB) is not taken; use a Dockerfile");
   }
   const outputs = outputsOf(request);
-  const tags = tagsOf(outputs);
   refuseCaches(request.cache);
   job.allow(request.entitlements);
   const result = request.frontend === "" ? await job.returned() : await solveDirectly(request, { services, job });
-  if (outputs.length === 0) return new Map();
-  return await exportImage(result.imageId, { engine: services.engine, job, tags });
+  const session = async (): Promise<ClientSession> =>
+    new ClientSession(await services.sessions.find(request.session, job.signal), services.session);
+  return exportOutputs(result.exported, outputs, { engine: services.engine, job, session });
 }
 
 async function solveDirectly(

@@ -94,5 +94,5 @@ function returned(job: BuildJob, result: GatewayResult | undefined): JobResult {
   const many = [...(result?.refs?.refs.values() ?? [])];
   if (many.length > 1) throw new EngineError("unsupported", "A result for more than one platform is not built yet");
   const id = result?.ref?.id || result?.refDeprecated || many[0]?.id || "";
-  return id === "" ? { imageId: undefined, metadata: result?.metadata ?? new Map() } : job.result(id);
+  return id === "" ? { exported: undefined, metadata: result?.metadata ?? new Map() } : job.result(id);
 }

@@ -22,7 +22,7 @@ export async function lintRequest(
     version: lintVersion,
   };
   return {
-    imageId: undefined,
+    exported: undefined,
     metadata: new Map(Object.entries(metadata).map(([key, value]) => [key, new TextEncoder().encode(value)])),
   };
 }

@@ -41,7 +41,7 @@ export async function solveFrontend(
   });
   for (;;) {
     const { done, value } = await events.next();
-    if (done) return { imageId: value.imageId, metadata: new Map() };
+    if (done) return { exported: value, metadata: new Map() };
     if (value.type === "status") services.job.tell(value.status);
   }
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { GrpcFailure, PeerControl, PeerSession, peerBuild, upgraded } from "../../support/buildkit-peer.ts";
 import { busyboxEngine } from "../../support/busybox-engine.ts";
 import { newScratch } from "../../support/scratch.ts";
+import { runProgram, waitFor } from "../../support/test-engine.ts";
 
 const engine = busyboxEngine();
 
@@ -109,6 +110,76 @@ test("a symlink of the client that leads out of its folder is only a symlink her
   symlinkSync("/etc/hostname", join(scratch.path, "d/out"));
   const { output } = await peerBuild(engine.socket, { folders });
   expect(output).toContain("/etc/hostname\n");
+});
+
+test("a result goes to the client as a folder, as a tar, and as an archive that docker loads", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, {
+    Dockerfile: "FROM scratch\nCOPY data /data\n",
+    "data/deep/file": "content\n",
+    "data/big": "x".repeat(3_000_000),
+  });
+  const output = async (exporterType: string, takes: "file" | "folder"): Promise<PeerSession["output"]> => {
+    let session: PeerSession | undefined;
+    const exporter = exporterType === "docker" ? { name: "sent:1" } : {};
+    await peerBuild(engine.socket, { folders, exporterType, exporter, takes, onSession: (one) => (session = one) });
+    if (!session) throw new Error("There was no session");
+    return session.output;
+  };
+  const { folder } = await output("local", "folder");
+  expect([...folder.keys()].toSorted()).toEqual(["data/big", "data/deep/file"]);
+  expect(folder.get("data/deep/file")).toBe("content\n");
+  expect(folder.get("data/big")).toBe("x".repeat(3_000_000));
+  const tar = join(scratch.path, "out.tar");
+  writeFileSync(tar, (await output("tar", "file")).file);
+  expect((await runProgram(["tar", "xOf", tar, "data/deep/file"])).stdout).toBe("content\n");
+  writeFileSync(tar, (await output("docker", "file")).file);
+  expect(await engine.must("load", "-i", tar)).toContain("Loaded image: sent:1");
+});
+
+test("a client that offers no place for the output is told so", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, { Dockerfile: "FROM busybox\n" });
+  const failure = await failureOf(peerBuild(engine.socket, { folders, exporterType: "local" }));
+  expect(failure.message).toContain("does not offer a folder for the build's output");
+});
+
+test("what is cached is listed and pruned, and builds are in the history", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, { Dockerfile: "FROM busybox\nRUN echo kept > /kept\n" });
+  await peerBuild(engine.socket, { folders });
+  using calls = await PeerControl.open(engine.socket);
+  const control = "/moby.buildkit.v1.Control";
+  expect((await calls.one(`${control}/DiskUsage`, [])).messages(1).length).toBeGreaterThan(0);
+  const history = await calls.call(`${control}/ListenBuildHistory`, [[3, true]]);
+  expect(history.length).toBeGreaterThan(0);
+  const ref = history.at(-1)?.message(2)?.text(1) ?? "";
+  await calls.one(`${control}/UpdateBuildHistory`, [
+    [1, ref],
+    [3, true],
+  ]);
+  expect(
+    await calls.call(`${control}/ListenBuildHistory`, [
+      [2, ref],
+      [3, true],
+    ]),
+  ).toEqual([]);
+  await calls.call(`${control}/Prune`, [[2, true]]);
+  expect((await calls.one(`${control}/DiskUsage`, [])).messages(1)).toEqual([]);
+  expect(readdirSync(join(engine.root, "build-contexts"))).toEqual([]);
+});
+
+test("a client that gives up ends the command of its build", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, { Dockerfile: "FROM busybox\nRUN echo up && sleep 5353\n" });
+  const leave = new AbortController();
+  const running = async (): Promise<boolean> => (await runProgram(["pgrep", "-f", "^sleep 5353$"])).stdout !== "";
+  const build = peerBuild(engine.socket, { folders, signal: leave.signal, direct: true });
+  const failed = failureOf(build);
+  await waitFor("the command", running);
+  leave.abort();
+  await failed;
+  await waitFor("the command to be gone", async () => !(await running()));
 });
 
 test("what is not built is refused by name", async () => {
