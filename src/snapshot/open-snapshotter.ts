@@ -70,7 +70,7 @@ const noProgram = "the program fuse-overlayfs is not installed";
 /** Undefined where its program is missing. */
 function flavourOf(driver: "overlay2" | "fuse-overlayfs"): OverlayFlavour | undefined {
   if (driver === "overlay2") return kernelOverlay;
-  const program = Bun.which("fuse-overlayfs", { PATH: `${process.env.PATH ?? ""}:/usr/local/bin:/usr/bin` });
+  const program = Bun.which("fuse-overlayfs", { PATH: process.env.PATH ?? "" });
   return program === null ? undefined : fuseOverlay(program);
 }
 

@@ -185,6 +185,18 @@ describe("the choice", () => {
     );
   });
 
+  test("says that fuse-overlayfs has no program here", async () => {
+    await using scratch = newScratch();
+    const { PATH } = process.env;
+    process.env.PATH = scratch.path;
+    try {
+      expect(() => newSnapshotPlace("fuse-overlayfs")).toThrow("The storage driver fuse-overlayfs cannot work on");
+      expect(() => newSnapshotPlace("fuse-overlayfs")).toThrow("the program fuse-overlayfs is not installed");
+    } finally {
+      process.env.PATH = PATH;
+    }
+  });
+
   test("goes by the layers that are there, not by the empty folder of a driver that was tried before", async () => {
     await using place = newSnapshotPlace("overlay2");
     const { openSnapshotter } = await import("../../src/snapshot/index.ts");

@@ -1,5 +1,5 @@
 import { Database } from "bun:sqlite";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { Paths } from "../../src/common/index.ts";
 import { openSnapshotter, type StorageDriver } from "../../src/snapshot/index.ts";
@@ -26,7 +26,18 @@ export function newSnapshotPlace(driver: StorageDriver | undefined, folder?: str
   db.run("PRAGMA foreign_keys = ON");
   const runState = new Database(paths.database);
   const restart = () => openSnapshotter({ paths, db, runState, ...(driver ? { driver } : {}) });
-  const snapshots = restart();
+  const open = (): ReturnType<typeof openSnapshotter> => {
+    try {
+      return restart();
+    } catch (error) {
+      // What is refused leaves nothing, either.
+      db.close();
+      runState.close();
+      for (const path of [root, scratch.path]) rmSync(path, { recursive: true, force: true });
+      throw error;
+    }
+  };
+  const snapshots = open();
   return {
     paths,
     db,
