@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { EngineError, newId, type Paths } from "../common/index.ts";
 import { checkoutGit, type GitCheckout } from "./git-checkout.ts";
 import { defaultGitLimits, requireProgram, runGit, type GitLimits, type GitSettings } from "./git-program.ts";
+import { headerSecret, type SecretLookup } from "./http-authorization.ts";
 import { checkCommitPrefix, isCommitId, shownRemote, type GitReference } from "./git-reference.ts";
 
 /** A repository that a build takes files from, with what the instruction and the client add to its name. */
@@ -159,16 +160,13 @@ export class GitSource {
  */
 export async function gitAuthorization(
   { scheme, host }: GitReference,
-  secret: (id: string) => Promise<Uint8Array | undefined>,
+  secret: SecretLookup,
 ): Promise<string | undefined> {
   if (scheme !== "http" && scheme !== "https") return undefined;
-  for (const name of ["GIT_AUTH_HEADER", "GIT_AUTH_TOKEN"]
-    .flatMap((name) => [`${name}.${host}`])
-    .concat("GIT_AUTH_HEADER", "GIT_AUTH_TOKEN")) {
-    const value = await secret(name);
-    if (value === undefined) continue;
-    const text = Buffer.from(value).toString("utf8").trim();
-    if (/[\r\n\0]/.test(text)) throw new EngineError("invalidArgument", `The secret "${name}" has several lines`);
+  const names = ["GIT_AUTH_HEADER", "GIT_AUTH_TOKEN"];
+  for (const name of [...names.map((name) => `${name}.${host}`), ...names]) {
+    const text = await headerSecret(name, secret);
+    if (text === undefined) continue;
     return name.startsWith("GIT_AUTH_TOKEN") ? `basic ${base64(`x-access-token:${text}`)}` : text;
   }
   return undefined;

@@ -5,6 +5,7 @@ import { EngineError, newId, type Paths } from "../common/index.ts";
 import type { Snapshotter } from "../snapshot/index.ts";
 import type { BuildCache } from "./build-cache.ts";
 import { parseGitReference } from "./git-reference.ts";
+import { httpAuthorization } from "./http-authorization.ts";
 import { parseHttpUrl, shownUrl } from "./http-request.ts";
 import { gitOrigin, type ContextOrigin } from "./remote-session.ts";
 import { gitAuthorization, type GitSource } from "./git-source.ts";
@@ -111,8 +112,9 @@ export class InputTrees implements AsyncDisposable {
   }
 
   async #http(operation: HttpOperation): Promise<RemoteTree> {
-    const { http, paths, signal, materials } = this.sources;
-    const download = this.#disposal.use(await http.open(operation, signal));
+    const { http, paths, signal, materials, session } = this.sources;
+    const authorization = await httpAuthorization(operation.url, (id) => session.secret(id));
+    const download = this.#disposal.use(await http.open({ ...operation, authorization }, signal));
     materials.push({ uri: shownUrl(parseHttpUrl(operation.url).url), digest: download.digest });
     const digest = createHash("sha256").update(`${download.digest} ${download.fileName}`).digest("hex");
     const open = async (): Promise<InputTree> => {

@@ -6,6 +6,7 @@ import type { Trash } from "../snapshot/index.ts";
 import { archiveKind } from "./archive-kind.ts";
 import { parseGitReference, shownRemote, type GitReference } from "./git-reference.ts";
 import { gitAuthorization, type GitSource } from "./git-source.ts";
+import { httpAuthorization } from "./http-authorization.ts";
 import { parseHttpUrl, shownUrl } from "./http-request.ts";
 import type { HttpSource } from "./http-source.ts";
 import type { BuildSession, FilesOptions, LocalTree, SshSocket } from "./session.ts";
@@ -116,9 +117,10 @@ export function gitOrigin({ remote, reference, folder }: GitReference, commit: s
 async function openDownload(
   disposal: AsyncDisposableStack,
   url: string,
-  { http, paths, trash, fileName, signal }: RemoteContextOptions,
+  { http, session, paths, trash, fileName, signal }: RemoteContextOptions,
 ): Promise<{ root: string; origin: ContextOrigin }> {
-  const download = disposal.use(await http.open({ url }, signal));
+  const authorization = await httpAuthorization(url, (id) => session.secret(id));
+  const download = disposal.use(await http.open({ url, authorization }, signal));
   const path = await download.file(signal);
   const shown = shownUrl(parseHttpUrl(url).url);
   const origin = { uri: shown, digest: download.digest };

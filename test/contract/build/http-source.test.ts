@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { httpAuthorization } from "../../../src/build/http-authorization.ts";
 import { HttpSource } from "../../../src/build/http-source.ts";
 import { EngineError, Paths } from "../../../src/common/index.ts";
 import { newScratch } from "../../support/scratch.ts";
@@ -227,14 +228,15 @@ test("a download that is too large, cut short or silent ends with its reason and
       response.write("part", () => response.destroy());
     } else if (request.url === "/silent") response.writeHead(200).write("part");
   });
-  const source = newSource(scratch.path, { sizeBytes: 4500, idleTimeoutMs: 300, attempts: 1 });
-  const words = async (path: string): Promise<string> =>
-    (await failure(source.open({ url: server.url + path }))).message;
+  const source = newSource(scratch.path, { sizeBytes: 4500, attempts: 1 });
+  const impatient = newSource(scratch.path, { idleTimeoutMs: 300, attempts: 1 });
+  const words = async (path: string, by = source): Promise<string> =>
+    (await failure(by.open({ url: server.url + path }))).message;
   expect(await words("/large")).toBe(`Cannot download "${server.url}/large": it is larger than 4500 bytes`);
   expect(await words("/endless")).toBe(`Cannot download "${server.url}/endless": it is larger than 4500 bytes`);
   expect(await words("/cut")).toStartWith(`Cannot download "${server.url}/cut": `);
-  expect(await words("/silent")).toBe(`Cannot download "${server.url}/silent": nothing came for 0.3 s`);
-  expect(await words("/mute")).toBe(`Cannot download "${server.url}/mute": no answer within 0.3 s`);
+  expect(await words("/silent", impatient)).toBe(`Cannot download "${server.url}/silent": nothing came for 0.3 s`);
+  expect(await words("/mute", impatient)).toBe(`Cannot download "${server.url}/mute": no answer within 0.3 s`);
   expect(leftIn(scratch.path)).toEqual([]);
 });
 
@@ -252,6 +254,30 @@ test("an unknown host and a closed port are named", async () => {
     closed = server.url;
   }
   expect((await failure(source.open({ url: `${closed}/x` }))).code).toBe("unavailable");
+});
+
+test("secrets of the client authorise at their host only", async () => {
+  const secrets = new Map([
+    ["HTTP_AUTH_TOKEN_example.com", "token\n"],
+    ["HTTP_AUTH_HEADER_other.example", "Basic eHg="],
+    ["HTTP_AUTH_TOKEN_lines.example", "one\ntwo"],
+  ]);
+  const secret = async (id: string): Promise<Uint8Array | undefined> => {
+    const text = secrets.get(id);
+    return text === undefined ? undefined : Buffer.from(text);
+  };
+  expect(await httpAuthorization("https://example.com:8443/x", secret)).toBe("Bearer token");
+  expect(await httpAuthorization("https://other.example/x", secret)).toBe("Basic eHg=");
+  expect(await httpAuthorization("https://elsewhere.example/x", secret)).toBeUndefined();
+  expect((await failure(httpAuthorization("https://lines.example/", secret))).code).toBe("invalidArgument");
+  await using scratch = newScratch();
+  const shown: (string | undefined)[] = [];
+  await using server = await serve((request, response) => {
+    shown.push(request.headers.authorization);
+    response.end("x");
+  });
+  await using _ = await newSource(scratch.path).open({ url: `${server.url}/x`, authorization: "Bearer token" });
+  expect(shown).toEqual(["Bearer token"]);
 });
 
 test("a cancelled download stops and leaves nothing", async () => {
