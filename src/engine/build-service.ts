@@ -1,3 +1,4 @@
+import type { Database } from "bun:sqlite";
 import {
   build,
   Builder,
@@ -33,9 +34,10 @@ export class EngineBuilds {
   readonly #core: Core;
   readonly #builder: Builder;
 
-  constructor(core: Core, registries: RegistryService) {
+  /** `db`: a connection that does not wait for the disk; a power cut may cost the last of the cache, and nothing else. */
+  constructor(core: Core, registries: RegistryService, db: Database) {
     this.#core = core;
-    const { images, snapshots, paths, database: db } = core;
+    const { images, snapshots, paths } = core;
     this.#builder = new Builder({ images, snapshots, paths, db, executor: new StepExecutor(core, registries) });
   }
 

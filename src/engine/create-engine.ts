@@ -13,7 +13,7 @@ import { Containers } from "./container-service.ts";
 import { ContainerStore } from "./container-store.ts";
 import type { Engine } from "./contract.ts";
 import { LiveContainers, type Core, type EngineOptions } from "./core.ts";
-import { openDatabase } from "./database.ts";
+import { openDatabase, type EngineDatabase } from "./database.ts";
 import { EventBus } from "./event-bus.ts";
 import { Execs } from "./exec-service.ts";
 import { HealthChecks } from "./health.ts";
@@ -90,9 +90,9 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   return compose(core, { database, execs, health });
 }
 
-function compose(core: Core, parts: { database: Disposable; execs: Execs; health: Disposable }): Engine {
+function compose(core: Core, parts: { database: EngineDatabase; execs: Execs; health: Disposable }): Engine {
   const registries = new EngineRegistries(core);
-  const builds = new EngineBuilds(core, registries);
+  const builds = new EngineBuilds(core, registries, parts.database.runState);
   const images = new EngineImages(core);
   const idleMemory = watchIdleMemory();
   return {
