@@ -129,23 +129,29 @@ export class CacheBlobs implements AsyncDisposable {
   ): Promise<void> {
     const { repository, digest, path } = blob;
     const { records, storage, digests, log, upstream } = this.services;
+    const warn = (what: string, error: unknown): void => {
+      if (this.#stop.signal.aborted) return;
+      log("error", `"${digest}" of "${repository}" ${what}: ${(error as Error).message}`);
+    };
     try {
       await this.#receive(download, blob);
-      await digests.run(digest, async () => {
-        await storage.put(digest, path);
-        records.addBlob(repository, { digest, size: download.size });
-      });
-      download.isVerified = true;
     } catch (error) {
       download.failure = error as Error;
-      if (!this.#stop.signal.aborted) {
-        log(
-          "error",
-          `"${digest}" of "${repository}" did not come from "${upstream.name}": ${(error as Error).message}`,
-        );
-      }
-      await rm(path, { force: true });
+      warn(`did not come from "${upstream.name}"`, error);
     }
+    try {
+      if (!download.failure) {
+        await digests.run(digest, async () => {
+          await storage.put(digest, path);
+          records.addBlob(repository, { digest, size: download.size });
+        });
+      }
+    } catch (error) {
+      // Who reads it gets it whole all the same.
+      warn("cannot be kept", error);
+    }
+    download.isVerified = !download.failure;
+    await rm(path, { force: true });
     blob.whenEnded();
     progress(download);
     await release(download);

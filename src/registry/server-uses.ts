@@ -11,7 +11,13 @@ export class Uses implements Disposable {
   readonly #timer: ReturnType<typeof setInterval>;
 
   constructor(private readonly records: RegistryRecords) {
-    this.#timer = setInterval(() => this.write(), writeEveryMs);
+    this.#timer = setInterval(() => {
+      try {
+        this.write();
+      } catch {
+        // The disk is full, or another process is at the records: they are kept for the next time.
+      }
+    }, writeEveryMs);
     this.#timer.unref();
   }
 

@@ -14,6 +14,7 @@ const maxBackoffMs = 300_000;
 const maxAgeMs = 24 * 3_600_000;
 /** Answers that will not change by asking again: a few attempts, since a deployment may be under way. */
 const maxRefusals = 3;
+const queueFailureMs = 5000;
 const passingStatuses = [408, 425, 429];
 
 interface Delivery {
@@ -103,36 +104,44 @@ export class Webhooks implements AsyncDisposable {
   }
 
   async #send(hook: WebhookSettings): Promise<void> {
-    let attempt = 0;
-    let current = 0;
+    const state = { id: 0, attempt: 0 };
     while (!this.#stop.signal.aborted) {
-      const delivery = this.#next(hook.name);
-      if (!delivery) {
-        await this.#pause(hook.name, undefined);
-        continue;
+      try {
+        await this.#pause(hook.name, await this.#sendNext(hook, state));
+      } catch (error) {
+        // The queue itself failed, as on a full disk.
+        this.options.log("error", `The queue of the webhook "${hook.name}" failed: ${(error as Error).message}`);
+        await this.#pause(hook.name, queueFailureMs);
       }
-      attempt = delivery.id === current ? attempt + 1 : 1;
-      current = delivery.id;
-      const failure = await this.#attempt(hook, delivery.body);
-      if (this.#stop.signal.aborted) return;
-      const counts = this.#counts.get(hook.name);
-      if (failure === undefined) {
-        this.#remove(delivery);
-        if (counts) counts.delivered++;
-        continue;
-      }
-      if (counts) counts.failed++;
-      if (attempt === 1)
-        this.options.log("error", `The webhook "${hook.name}" failed, and is tried again: ${failure.why}`);
-      const isOld = Date.now() - delivery.createdAtMs > maxAgeMs;
-      if (isOld || (failure.isFinal && attempt >= maxRefusals)) {
-        this.#remove(delivery);
-        this.#drop(hook.name, failure.why);
-        continue;
-      }
-      // The queue's other events wait as well, so that their order stays.
-      await this.#pause(hook.name, Math.min(maxBackoffMs, hook.backoffMs * 2 ** Math.min(attempt - 1, 20)));
     }
+  }
+
+  /** How long to wait then: 0 for not at all, undefined until there is something to send. */
+  async #sendNext(hook: WebhookSettings, state: { id: number; attempt: number }): Promise<number | undefined> {
+    const delivery = this.#next(hook.name);
+    if (!delivery) return undefined;
+    state.attempt = delivery.id === state.id ? state.attempt + 1 : 1;
+    state.id = delivery.id;
+    const failure = await this.#attempt(hook, delivery.body);
+    if (this.#stop.signal.aborted) return 0;
+    const counts = this.#counts.get(hook.name);
+    if (failure === undefined) {
+      this.#remove(delivery);
+      if (counts) counts.delivered++;
+      return 0;
+    }
+    if (counts) counts.failed++;
+    if (state.attempt === 1) {
+      this.options.log("error", `The webhook "${hook.name}" failed, and is tried again: ${failure.why}`);
+    }
+    const isOld = Date.now() - delivery.createdAtMs > maxAgeMs;
+    if (isOld || (failure.isFinal && state.attempt >= maxRefusals)) {
+      this.#remove(delivery);
+      this.#drop(hook.name, failure.why);
+      return 0;
+    }
+    // The queue's other events wait as well, so that their order stays.
+    return Math.min(maxBackoffMs, hook.backoffMs * 2 ** Math.min(state.attempt - 1, 20));
   }
 
   /** Undefined when the place took it. */
@@ -176,12 +185,17 @@ export class Webhooks implements AsyncDisposable {
 
   /** Until that time has passed; without one, until there is something to send. */
   async #pause(hook: string, waitMs: number | undefined): Promise<void> {
+    if (waitMs === 0) return;
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = waitMs === undefined ? undefined : setTimeout(resolve, waitMs);
     timer?.unref();
     const stop = (): void => resolve();
     this.#stop.signal.addEventListener("abort", stop, { once: true });
-    if (waitMs === undefined) this.#wake.set(hook, resolve);
+    if (waitMs === undefined) {
+      this.#wake.set(hook, resolve);
+      // Something may have come between the look into the queue and here.
+      if (this.#next(hook)) resolve();
+    }
     await promise;
     this.#stop.signal.removeEventListener("abort", stop);
     clearTimeout(timer);

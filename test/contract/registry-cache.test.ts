@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
+  S3Storage,
   serveRegistry,
   verifyRegistry,
   type RegistryServer,
@@ -11,6 +12,7 @@ import {
 import { sha256, smallImage, type SmallImage } from "../support/oci-layout.ts";
 import { errorCode, manifestType, mustBe } from "../support/registry-calls.ts";
 import { RegistryFixture } from "../support/registry-fixture.ts";
+import { s3Keys, startS3 } from "../support/s3-server.ts";
 import { newScratch } from "../support/scratch.ts";
 import { waitFor } from "../support/test-engine.ts";
 
@@ -225,6 +227,26 @@ test("wrong bytes of the upstream are never given whole, nor kept", async () => 
     expect(sha256(await again.bytes())).toBe(digest);
   }
 });
+
+test("what cannot be kept, since the object store is down, is given all the same", async () => {
+  await using scratch = newScratch();
+  await using upstream = await RegistryFixture.start();
+  await using store = startS3("c");
+  const bytes = Buffer.alloc(3_000_000, crypto.randomUUID());
+  const digest = upstream.putBlob("team/app", bytes);
+  const storage = new S3Storage({ endpoint: store.endpoint, bucket: "c", prefix: "", ...s3Keys });
+  const said: string[] = [];
+  const log = (_: string, message: string): void => void said.push(message);
+  await using cache = await serveCache(scratch.path, upstream, { storage, log });
+  store.isDown = true;
+  const answer = await mustBe(200, await get(cache, `blobs/${digest}`));
+  expect(sha256(await answer.bytes())).toBe(digest);
+  expect(said.join("\n")).toContain(`"${digest}" of "team/app" cannot be kept`);
+  expect(readdirSync(join(scratch.path, "uploads"))).toEqual([]);
+  store.isDown = false;
+  await mustBe(200, await get(cache, `blobs/${digest}`)).then((again) => again.bytes());
+  expect([...store.objects.keys()]).toEqual([digest.replace(":", "/")]);
+}, 30_000);
 
 test("what nobody asked for during the time to live goes, and comes again when it is wanted", async () => {
   await using scratch = newScratch();
