@@ -231,7 +231,8 @@ function isUnknownHost(error: unknown): boolean {
 
 function unreachable(url: URL, error: unknown): EngineError {
   const words = error instanceof Error ? error.message : String(error);
-  const why = isUnknownHost(error) ? `lookup ${url.hostname}: no such host` : words;
+  const known = words.includes("ECONNREFUSED") ? `connection to ${url.host} refused` : words;
+  const why = isUnknownHost(error) ? `lookup ${url.hostname}: no such host` : known;
   return new EngineError("unavailable", `Cannot download "${shownUrl(url)}": ${why}`, { cause: error });
 }
 

@@ -253,7 +253,11 @@ test("an unknown host and a closed port are named", async () => {
     await using server = await serve(() => {});
     closed = server.url;
   }
-  expect((await failure(source.open({ url: `${closed}/x` }))).code).toBe("unavailable");
+  const refused = await failure(source.open({ url: `${closed}/x` }));
+  expect([refused.code, refused.message]).toEqual([
+    "unavailable",
+    `Cannot download "${closed}/x": connection to ${new URL(closed).host} refused`,
+  ]);
 });
 
 test("secrets of the client authorise at their host only", async () => {
