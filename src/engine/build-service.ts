@@ -84,6 +84,8 @@ export class EngineBuilds {
 
   /** Images of steps that have no name and that nothing stands on go first, then what the cache keeps beside images. */
   async prune(options: PruneOptions): Promise<{ deleted: string[]; spaceReclaimed: number }> {
+    // `system prune --filter label=…` asks here too: what builds keep has no labels, and none of it is meant.
+    if (options.filters.has("label") || options.filters.has("label!")) return { deleted: [], spaceReclaimed: 0 };
     requireKnownFilters(options.filters, pruneFilters);
     const { cache } = this.#builder;
     const { images } = this.#core;

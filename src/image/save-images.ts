@@ -91,6 +91,8 @@ function select(services: ImageServices, references: readonly string[], platform
   };
   for (const text of references) {
     const tags = tagsMeant(services, text);
+    // In Docker's words, which here name no default tag.
+    if (tags.length === 0 && !findImage(table, text)) throw new EngineError("notFound", `No such image: ${text}`);
     for (const { repository, tag } of tags) add(`${repository}:${tag}`, { repository, tag });
     if (tags.length === 0) add(text);
   }
@@ -117,8 +119,6 @@ function tagsMeant(services: ImageServices, text: string): { imageId: string; re
   if (reference.digest !== undefined) return [];
   const tags = services.table.referencesOfRepository(repository).filter((stored) => "tag" in stored);
   if (reference.tag === undefined) return tags;
-  // A tag that is not there may still be what `get` understands otherwise, or refuses.
-  if (!findImage(services.table, text)) getImage(services.table, text);
   return tags.filter((stored) => stored.tag === reference.tag);
 }
 

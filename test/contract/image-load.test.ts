@@ -357,6 +357,6 @@ describe("saving", () => {
   test("an unknown image is refused before anything is written", async () => {
     await using scratch = newScratch();
     using from = openImages(scratch.path);
-    await expect(from.images.save(["nothing"])).rejects.toThrow("No such image: nothing:latest");
+    await expect(from.images.save(["nothing"])).rejects.toThrow("No such image: nothing");
   });
 });

@@ -1,4 +1,4 @@
-// The same container is committed by Docker's own engine and by ours: what the two images say, and what the layers hold, is compared.
+// The same is done with Docker's own engine and with ours: commits, names, prunes, archives and copies, and what is said and made is compared.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -96,4 +96,50 @@ test("files are copied in and out by the same rules", async () => {
     docker export three | tar -tv --numeric-owner | awk '{print $1,$2,$6,$7,$8}' | grep -v bin/`);
   expect(lines).toContain("A /dir/through");
   expect(lines).toContain("-rw-r--r-- 1234/5678 arch  ");
+}, 120_000);
+
+test("names are put on, taken away and refused in the same words", async () => {
+  const lines = await compare(`
+    docker import -c 'LABEL kind=first' -c 'ENTRYPOINT ["sh","-c"]' -c 'USER 5' $ROOT_TAR r:1 2>&1
+    docker import -c 'FROM x' $ROOT_TAR wrong:1 2>&1
+    docker tag r:1 r:2; docker tag r:1 other/r; docker tag nothing r:3; docker tag r:1 UP; docker tag r:1 r@sha256:$(printf %064d 0)
+    docker create --net none --name user r:1 ls
+    docker rmi r:1; docker rmi r:2; docker rmi other/r; docker rmi $(docker images -q r:2 | head -n 1)
+    docker images --format '{{.Repository}}:{{.Tag}}' --filter reference='*/r' ; docker images -q --filter label=kind=first | wc -l
+    docker rm user; docker rmi r nothing:x
+    ID=$(docker commit $(docker create --net none other/r ls)); docker rmi $ID; docker rmi -f $ID; docker rmi -f nothing; echo "$?"
+    docker rmi other/r; docker rm -f $(docker ps -aq); docker rmi other/r
+    docker images --format '{{.Repository}}:{{.Tag}}' --filter label=kind=first`);
+  expect(lines.filter((line) => line.includes("conflict")).length).toBeGreaterThan(1);
+}, 120_000);
+
+test("prunes take the same, by the same filters", async () => {
+  await compare(`
+    made() { ID=$(docker create --net none --label $1 base:1 ls); docker commit $ID $2; docker rm $ID; }
+    made red; made blue; made green named:1
+    prune() { docker image prune -f "$@" | grep -c deleted; }
+    prune --filter until=24h; prune --filter label=none; prune --filter label=red; prune --filter label!=green; prune
+    prune -a --filter label=green
+    docker images --format '{{.Repository}}:{{.Tag}}' --filter label=green
+    docker create --net none --name stays base:1 ls; docker image prune -af --filter label=red
+    docker container prune -f --filter label=none | grep -c deleted; docker rm stays
+    docker system prune -f --filter label=none | tail -n 1; docker system prune -f --volumes --filter until=1h; docker network prune -f`);
+}, 120_000);
+
+test("several images are saved and loaded with their names, and what is wrong with an archive is said", async () => {
+  await compare(`
+    docker tag base:1 one:1; docker tag base:1 one:2; docker tag base:1 two:1
+    docker save one two:1 > both.tar; docker save nothing 2>&1 | head -c 200; docker save one:1 nothing 2>&1 | head -c 200
+    tar -xOf both.tar manifest.json | grep -o '"RepoTags":[^]]*]'
+    docker rmi one:1 one:2 two:1; docker load -i both.tar; docker images --format '{{.Repository}}:{{.Tag}}' --filter reference=one
+    ID=$(docker images -q --no-trunc base:1); docker save $ID | tar -xO manifest.json | grep -o '"RepoTags":[^,]*'
+    docker rmi one:1 one:2 two:1; docker image ls --digests --format '{{.Repository}} {{.Digest}}' base`);
+}, 120_000);
+
+test("a stopped container's volume is reached through a link", async () => {
+  await compare(`
+    docker run --net none --name linked -v /vol base:1 sh -c 'busybox mkdir /vol/deep; echo in > /vol/deep/file; busybox ln -s /vol/deep /way'
+    docker cp linked:/way/file got; cat got; docker cp linked:/vol all; find all | sort; docker cp linked:/way - | tar -t
+    echo new > new; docker cp new linked:/way/; docker cp linked:/vol/deep/new - | tar -xO
+    docker export linked | tar -t | grep '^vol\\|^way'; docker diff linked; docker rm -v linked`);
 }, 120_000);
