@@ -1,3 +1,4 @@
+import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -202,6 +203,38 @@ test("what was not delivered outlives the server, and a slow place delays no cli
   await waitFor("all three to be told", async () => place.told.length === 3);
   expect(place.told.map(({ target }) => target.tag)).toEqual(["v1", "v2", "v3"] as never);
   await mustBe(201, await pushBlob(registry.url, "a", new Uint8Array([1])));
+});
+
+test("the queue has a limit, at which the oldest goes, and what is a day old is given up", async () => {
+  await using scratch = newScratch();
+  await using place = startPlace();
+  const down = hook("http://127.0.0.1:1/", { kinds: ["manifest"], backoffMs: 60_000 });
+  await (await serveRegistry({ root: scratch.path, webhooks: [down] })).close();
+  using db = new Database(join(scratch.path, "webhooks.db"));
+  const put = db.query("INSERT INTO deliveries (hook, body, created_at) VALUES ('place', ?, ?)");
+  db.transaction(() => {
+    for (let n = 0; n < 10_000; n++) put.run(JSON.stringify({ events: [{ target: { tag: `t${n}` } }] }), Date.now());
+  })();
+  const queued = (): { count: number; first: number } =>
+    db
+      .query<{ count: number; first: number }, []>("SELECT count(*) AS count, min(id) AS first FROM deliveries")
+      .get() ?? {
+      count: 0,
+      first: 0,
+    };
+  {
+    await using registry = await serveRegistry({ root: scratch.path, webhooks: [down] });
+    await pushImage(registry.url, "a", { image, tag: "newest" });
+    expect(queued()).toEqual({ count: 10_000, first: 2 });
+  }
+  db.exec(
+    `DELETE FROM deliveries WHERE id < 10000; UPDATE deliveries SET created_at = created_at - 90000000 WHERE id = 10000`,
+  );
+  place.answers.push(500);
+  await using _registry = await serveRegistry({ root: scratch.path, webhooks: [{ ...down, url: place.url }] });
+  await waitFor("the young one to be told", async () => place.told.length === 1);
+  expect(place.told[0]?.target.tag).toBe("newest");
+  await waitFor("the queue to be empty", async () => queued().count === 0);
 });
 
 test("a file of places that cannot be used is refused with the place of the fault", async () => {
