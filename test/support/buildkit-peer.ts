@@ -320,6 +320,7 @@ export interface PeerBuild {
   /** Names of vertices in the order in which they were first told, and what they printed. */
   readonly vertices: readonly { name: string; cached: boolean; error: string }[];
   readonly output: string;
+  readonly looked: unknown;
 }
 
 export interface PeerBuildOptions extends PeerSessionOptions {
@@ -332,6 +333,8 @@ export interface PeerBuildOptions extends PeerSessionOptions {
   /** Names the Dockerfile frontend in Solve itself, where buildx drives the gateway. */
   readonly direct?: boolean;
   readonly signal?: AbortSignal;
+  /** Looks into the result before it is returned, by calls that name it. */
+  readonly look?: (call: (method: string, message: WireMessage) => Promise<WireReader>) => Promise<unknown>;
   readonly onSession?: (session: PeerSession) => void;
 }
 
@@ -358,16 +361,16 @@ export async function peerBuild(socketPath: string, options: PeerBuildOptions): 
   );
   const response: Record<string, string> = {};
   solve.catch(() => {});
-  if (!options.direct) await driveGateway(calls, { ref, options });
+  const looked = options.direct ? undefined : await driveGateway(calls, { ref, options });
   await solve;
   await status;
-  return { response, ...watched.told };
+  return { response, looked, ...watched.told };
 }
 
 async function driveGateway(
   calls: PeerControl,
   { ref, options }: { ref: string; options: PeerBuildOptions },
-): Promise<void> {
+): Promise<unknown> {
   const headers = { "buildkit-controlapi-buildid": ref };
   const pong = await calls.one(`${bridge}/Ping`, [], headers);
   const capabilities = pong.messages(1).map((one) => one.text(1));
@@ -380,7 +383,12 @@ async function driveGateway(
     );
     options.onMetadata?.(solved.message(3)?.map(10) ?? {});
     const result = solved.bytes(3) ?? Buffer.alloc(0);
+    const id = new WireReader(result).message(3)?.text(1) ?? "";
+    const looked = await options.look?.((method, message) =>
+      calls.one(`${bridge}/${method}`, [[1, id], ...message], headers),
+    );
     await calls.one(`${bridge}/Return`, [[1, result]], headers);
+    return looked;
   } catch (error) {
     const failure = error as GrpcFailure;
     await calls

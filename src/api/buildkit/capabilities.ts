@@ -2,8 +2,6 @@
 
 export const frontendCapabilities = [
   "solve.base",
-  "resolveimage",
-  "resolveimage.resolvemode",
   "readfile",
   "return",
   "returnmap",
@@ -17,7 +15,6 @@ export const frontendCapabilities = [
   "gateway.solve.evaluate",
   "gateway.evaluate",
   "gateway.warnings",
-  "source.metaresolver",
 ] as const;
 
 /** Of sources and exporters only: graphs in BuildKit's own form are not taken. */

@@ -6,6 +6,7 @@ import type { BuildServices } from "./control-service.ts";
 import { containerMethods, gatewayMethods as methods, type GatewayResult } from "./gateway-messages.ts";
 import { unary, type GrpcCall, type GrpcMethods } from "./grpc-server.ts";
 import { errorOf } from "./grpc-status.ts";
+import { resultFiles } from "./result-files.ts";
 import { solveFrontend } from "./solve-build.ts";
 import { statusWith } from "./status-records.ts";
 import { worker } from "./worker.ts";
@@ -17,9 +18,16 @@ import { worker } from "./worker.ts";
 export function gatewayService(services: BuildServices): GrpcMethods {
   const job = (call: GrpcCall): Promise<BuildJob> =>
     services.jobs.find(String(call.headers["buildkit-controlapi-buildid"] ?? ""));
-  const refused = containerMethods.map((path) => [path, refuseContainer(path)] as const);
+  const refused = containerMethods.map((path) => [path, refuse(path, "containers of a build's client are")] as const);
   return {
     ...Object.fromEntries(refused),
+    ...resultFiles(services.engine, job),
+    ...Object.fromEntries(
+      [methods.resolveImageConfig.path, methods.resolveSourceMeta.path].map((path) => [
+        path,
+        refuse(path, "looking at a source without a Dockerfile is"),
+      ]),
+    ),
     [methods.ping.path]: unary(methods.ping, async (_, call) => {
       await job(call);
       return {
@@ -78,9 +86,9 @@ export function gatewayService(services: BuildServices): GrpcMethods {
   };
 }
 
-function refuseContainer(path: string): GrpcMethods[string] {
+function refuse(path: string, what: string): GrpcMethods[string] {
   return () => {
-    throw new EngineError("unsupported", `${path.split("/").at(-1)}: containers of a build's client are not built yet`);
+    throw new EngineError("unsupported", `${path.split("/").at(-1)}: ${what} not built yet`);
   };
 }
 

@@ -137,6 +137,33 @@ test("a result goes to the client as a folder, as a tar, and as an archive that 
   expect(await engine.must("load", "-i", tar)).toContain("Loaded image: sent:1");
 });
 
+test("a client that drives its build looks into what it got, and not beyond", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, { Dockerfile: "FROM scratch\nCOPY in /in\n", "in/file": "0123456789" });
+  symlinkSync("/../../../../etc/hostname", join(scratch.path, "in/out"));
+  const seen = await peerBuild(engine.socket, {
+    folders,
+    look: async (call) => ({
+      stat: (await call("StatFile", [[2, "in/file"]])).message(1)?.integer(5),
+      part: (
+        await call("ReadFile", [
+          [2, "/in/file"],
+          [
+            3,
+            [
+              [1, 2],
+              [2, 3],
+            ],
+          ],
+        ])
+      ).text(1),
+      names: (await call("ReadDir", [[2, "in"]])).messages(1).map((one) => one.text(1)),
+      beyond: await failureOf(call("ReadFile", [[2, "in/out"]])),
+    }),
+  });
+  expect(seen.looked).toMatchObject({ stat: 10, part: "234", names: ["file", "out"], beyond: { code: 5 } });
+});
+
 test("a client that offers no place for the output is told so", async () => {
   await using scratch = newScratch();
   const folders = contextIn(scratch.path, { Dockerfile: "FROM busybox\n" });
