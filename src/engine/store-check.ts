@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { newId, toEngineError } from "../common/index.ts";
 import { unrecordedBlobs } from "../content/index.ts";
 import type { Finding, ImageCheckCounts } from "../image/index.ts";
-import type { CheckReport } from "./contract.ts";
+import type { CheckReport } from "../spec/index.ts";
 import type { Core } from "./core.ts";
 
 /** Whoever makes a folder records it within this time; a younger one may be on its way. */

@@ -1,4 +1,5 @@
 export { parseBuildOutput, type BuildOutput } from "./build-output.ts";
+export type { CheckReport } from "./check-report.ts";
 export * from "./descriptor.ts";
 export * from "./docker.ts";
 export * from "./docker-objects.ts";

@@ -1,3 +1,4 @@
+import type { CheckReport } from "../../spec/index.ts";
 import type { Command, Invocation } from "../command.ts";
 import { print, printLine } from "../output.ts";
 
@@ -19,23 +20,6 @@ Ends with 1 when something is wrong that was not mended.`,
   run: check,
 };
 
-interface Report {
-  readonly Blobs: number;
-  readonly Layers: { readonly Packed: number; readonly Compared: number };
-  readonly Images: number;
-  readonly Containers: number;
-  readonly Volumes: number;
-  readonly Findings: readonly {
-    readonly Kind: string;
-    readonly Subject: string;
-    readonly Problem: string;
-    readonly Remedy: string;
-    readonly CanMend: boolean;
-    readonly Mended: boolean;
-    readonly Failure?: string;
-  }[];
-}
-
 async function check({ flags, client }: Invocation): Promise<number> {
   const format = flags.string("format");
   if (format !== "" && format !== "json") {
@@ -44,13 +28,13 @@ async function check({ flags, client }: Invocation): Promise<number> {
   }
   const engine = await client();
   const query = { repair: flags.bool("repair") || undefined };
-  const report = await engine.post<Report>("/vitrine/system/check", { query });
+  const report = await engine.post<CheckReport>("/vitrine/system/check", { query });
   if (format === "json") printLine(JSON.stringify(report));
   else print(textOf(report));
   return report.Findings.every(({ Mended }) => Mended) ? 0 : 1;
 }
 
-function textOf(report: Report): string {
+function textOf(report: CheckReport): string {
   const { Packed, Compared } = report.Layers;
   const layers = Compared > 0 ? `${Packed + Compared} (${Compared} compared with their archives)` : String(Packed);
   const findings = report.Findings.map(({ Kind, Subject, Problem, Remedy, CanMend, Mended, Failure }) => {
