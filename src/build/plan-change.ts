@@ -14,6 +14,7 @@ import { expandInstruction } from "./expand-instruction.ts";
 import { flagValue, type CopyInstruction, type RunInstruction } from "./instruction.ts";
 import { applyMetadata, resolveWorkingDirectory } from "./metadata-steps.ts";
 import type { ExecMount, OperationId } from "./operation.ts";
+import { parseExposedPorts } from "./ports.ts";
 import { shellOf } from "./run-config.ts";
 import { mountTarget, runMounts, type RunMount } from "./run-mounts.ts";
 import { networkOf, runCommand } from "./run-operation.ts";
@@ -51,7 +52,7 @@ export function planChange(planning: Planning, written: StepInstruction, place: 
         operation: undefined,
         state: change.state,
         command: () => command,
-        createdBy: change.comment,
+        createdBy: instruction.kind === "EXPOSE" ? exposeComment(change.comment) : change.comment,
         container: "made",
         surroundings: "",
         ...(change.note === undefined ? {} : { note: change.note }),
@@ -136,8 +137,21 @@ function copyComment(instruction: CopyInstruction, digests: readonly string[]): 
   return `${instruction.kind} ${flags}${digestOfSources(digests)} in ${instruction.destination} `;
 }
 
-function withoutFlags({ kind, sources, files, destination }: CopyInstruction): string {
-  return [kind, ...sources, ...files.map(({ name }) => `<<${name}`), destination].join(" ");
+/** As BuildKit's history has it, which tells of some flags only. */
+function withoutFlags(instruction: CopyInstruction): string {
+  const { kind, sources, files, destination } = instruction;
+  const flags = ["parents", "chown", "chmod"].flatMap((name) => {
+    const value = flagValue(instruction, name) ?? "";
+    if (name === "parents") return value === "true" ? ["--parents"] : [];
+    return value === "" ? [] : [`--${name}=${value}`];
+  });
+  return [kind, ...flags, ...sources, ...files.map(({ name }) => `<<${name}`), destination].join(" ");
+}
+
+/** BuildKit prints Go's map of the ports. */
+function exposeComment(comment: string): string {
+  const ports = parseExposedPorts(comment.split(" ").slice(1)).toSorted();
+  return `EXPOSE map[${ports.map((port) => `${port}:{}`).join(" ")}]`;
 }
 
 function planRun(planning: Planning, instruction: RunInstruction, place: Place): Change {

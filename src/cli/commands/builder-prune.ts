@@ -12,13 +12,22 @@ export const command: Command = {
     { name: "all", short: "a", kind: "bool", description: "Remove all unused build cache, not just dangling ones" },
     { name: "filter", kind: "filter", description: 'Provide filter values (e.g. "until=24h")' },
     forceFlag,
+    { name: "keep-storage", kind: "bytes", description: "Amount of disk space to keep for cache" },
+    { name: "max-used-space", kind: "bytes", description: "Maximum amount of disk space allowed to keep for cache" },
   ],
   arguments: { min: 0, max: 0 },
   async run({ flags, client }) {
     const all = flags.bool("all");
     if (!(await confirmUnlessForced(flags, `This will remove all ${all ? "" : "dangling "}build cache.`))) return 0;
     const engine = await client();
-    const query = { all: all || undefined, filters: encodeFilters(flags.list("filter")) };
+    const { sizeOf } = await import("../container-request/resources.ts");
+    const size = (name: string): string | undefined => (flags.changed(name) ? String(sizeOf(flags, name)) : undefined);
+    const query = {
+      all: all || undefined,
+      filters: encodeFilters(flags.list("filter")),
+      "keep-storage": size("keep-storage"),
+      "max-used-space": size("max-used-space"),
+    };
     const report = await engine.post<{ CachesDeleted?: string[] | null; SpaceReclaimed: number }>("/build/prune", {
       query,
     });

@@ -149,7 +149,10 @@ test("--why and `why` name the file that changed", async () => {
 test("prune tells what it forgot, and system df shows the cache", async () => {
   await built("RUN echo prunable > /prunable");
   expect(await engine.must("system", "df")).toMatch(/Build Cache +[1-9]/);
-  expect(await engine.must("builder", "prune", "-af")).toContain("Total reclaimed space");
+  const kept = await engine.must("builder", "prune", "-af", "--keep-storage", "1g");
+  expect(kept).toBe("Total reclaimed space: 0B");
+  expect(await engine.must("builder", "prune", "-af", "--filter", "unused-for=1h")).toBe("Total reclaimed space: 0B");
+  expect(await engine.must("builder", "prune", "-af")).toContain("Deleted build cache objects:\n");
   expect(await engine.must("system", "df")).toMatch(/Build Cache +0/);
   expect(await built("RUN echo prunable > /prunable")).not.toContain("Using cache");
 });

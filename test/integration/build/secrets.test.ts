@@ -112,16 +112,18 @@ test("an agent's socket is where SSH_AUTH_SOCK says", async () => {
 
 test("in BuildKit's dialect there is one image, with BuildKit's history, and every vertex begins and ends", async () => {
   const { result, statuses } = await build(
-    sessionOf('FROM test/base\nENV A=1\nWORKDIR /w\nRUN echo x > y\nCMD ["x"]\n', {}),
+    sessionOf('FROM test/base\nENV A=1\nWORKDIR /w\nRUN echo x > y\nEXPOSE 80\nCMD ["x"]\n', {}),
   );
   const history = result.config.history?.slice(1) ?? [];
   expect(history.map(({ created_by, empty_layer, comment }) => [created_by, empty_layer ?? false, comment])).toEqual([
     ["ENV A=1", true, "buildkit.dockerfile.v0"],
     ["WORKDIR /w", false, "buildkit.dockerfile.v0"],
     ["RUN /bin/sh -c echo x > y # buildkit", false, "buildkit.dockerfile.v0"],
+    ["EXPOSE map[80/tcp:{}]", true, "buildkit.dockerfile.v0"],
     ['CMD ["x"]', true, "buildkit.dockerfile.v0"],
   ]);
   expect(result.config.config).toEqual({
+    ExposedPorts: { "80/tcp": {} },
     Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "A=1"],
     Cmd: ["x"],
     WorkingDir: "/w",
