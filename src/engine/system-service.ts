@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, hostname, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { vitrineVersion } from "../common/index.ts";
+import { defaultRegistrySettings, type RegistrySettings } from "../registry/index.ts";
 import type { CheckReport, EventMessage } from "../spec/index.ts";
 import { mountPoints, statusOf, summaryView } from "./container-views.ts";
 import type { BuildService, Filters, SystemService } from "./contract.ts";
@@ -88,7 +89,7 @@ export class EngineSystem implements SystemService {
       NEventsListener: core.events.listenerCount,
       LoggingDriver: "json-file",
       IndexServerAddress: "https://index.docker.io/v1/",
-      RegistryConfig: registryConfig(core.options.registries?.insecureRegistries ?? []),
+      RegistryConfig: registryConfig(core.options.registries ?? defaultRegistrySettings),
       DockerRootDir: core.paths.root,
       Labels: core.options.labels,
       ExperimentalBuild: false,
@@ -230,13 +231,15 @@ function osRelease(key: string): string {
 }
 
 /** As Docker shows it: ranges in one list, hosts in the other. */
-function registryConfig(insecure: readonly string[]): Record<string, unknown> {
-  const hosts = insecure.filter((entry) => !entry.includes("/"));
+function registryConfig({ insecureRegistries, registryMirrors = [] }: RegistrySettings): Record<string, unknown> {
+  const hosts = insecureRegistries.filter((entry) => !entry.includes("/"));
+  const hub = { Name: "docker.io", Mirrors: registryMirrors, Secure: true, Official: true };
   return {
-    InsecureRegistryCIDRs: ["127.0.0.0/8", ...insecure.filter((entry) => entry.includes("/"))],
-    IndexConfigs: Object.fromEntries(
-      hosts.map((Name) => [Name, { Name, Mirrors: [], Secure: false, Official: false }]),
-    ),
-    Mirrors: [],
+    InsecureRegistryCIDRs: ["127.0.0.0/8", ...insecureRegistries.filter((entry) => entry.includes("/"))],
+    IndexConfigs: {
+      "docker.io": hub,
+      ...Object.fromEntries(hosts.map((Name) => [Name, { Name, Mirrors: [], Secure: false, Official: false }])),
+    },
+    Mirrors: registryMirrors,
   };
 }
