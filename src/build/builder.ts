@@ -2,7 +2,7 @@ import type { Database } from "bun:sqlite";
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Paths } from "../common/index.ts";
-import type { ImageStore } from "../image/index.ts";
+import type { ImageStore, LayerHold } from "../image/index.ts";
 import { Trash, type Snapshotter } from "../snapshot/index.ts";
 import { BuildCache, type CacheRecord } from "./build-cache.ts";
 import { attestResult, provenanceBuild } from "./attest-result.ts";
@@ -116,6 +116,8 @@ export class Builder {
     { progress, signal, materials }: { progress: BuildProgress; signal: AbortSignal; materials: ContextOrigin[] },
   ): Promise<BuildResult> {
     const startedMs = Date.now();
+    // Until an image names them: a layer of --link has no record of its own.
+    using hold = this.services.images.hold("build");
     try {
       const loaded = await loadDockerfile(request.session, request.frontend.fileName);
       const dockerfile = parseDockerfile(loaded.text, { fileName: loaded.name });
@@ -125,7 +127,7 @@ export class Builder {
       const plan = createGraph({ dockerfile, options, images, exclude: loaded.exclude, entitlements });
       const warnings = buildWarnings(dockerfile, { frontend: options, images, exclude: loaded.exclude });
       if (warnings) progress.tell({ type: "status", status: warnings });
-      const walked = await this.#walk(plan, { request, progress, signal, materials });
+      const walked = await this.#walk(plan, { request, progress, signal, materials, hold });
       return await this.#result(request, { plan, walked, images, loaded, startedMs, progress, materials });
     } catch (error) {
       throw signal.aborted ? cancelled() : error;
@@ -181,12 +183,18 @@ export class Builder {
       progress,
       signal,
       materials,
-    }: { request: BuildRequest; progress: BuildProgress; signal: AbortSignal; materials: ContextOrigin[] },
+      hold,
+    }: {
+      request: BuildRequest;
+      progress: BuildProgress;
+      signal: AbortSignal;
+      materials: ContextOrigin[];
+      hold: LayerHold;
+    },
   ): Promise<WalkedStages> {
     const { images, snapshots, executor, paths } = this.services;
     const { cache, cacheMounts } = this;
     const { session, frontend } = request;
-    using hold = images.hold("build");
     let worker: OperationWorker | undefined;
     const solver = new Solver<Solved>(plan.nodes, async (node) => worker!.work(node), { signal });
     const sources = { session, snapshots, cache, http: this.#http, git: this.#git, paths };
