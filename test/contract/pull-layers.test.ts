@@ -90,6 +90,27 @@ describe("a download that was cut", () => {
   });
 });
 
+test("a client that leaves while a layer is unpacked ends the unpacking, and keeps what came", async () => {
+  await using scratch = newScratch();
+  await using registry = await RegistryFixture.start();
+  using fixture = openImages(scratch.path);
+  await largeImage(registry, "app");
+  registry.faults.stallAt = 2_500_000;
+  const gone = new AbortController();
+  const leaving = collectMessages(fixture.images.pull(`${registry.host}/app:v1`, { settings, left: gone.signal }));
+  leaving.catch(() => {});
+  const unpacked = (): string => {
+    const found = Bun.spawnSync(["find", join(scratch.path, "root/overlay2"), "-name", "large", "-size", "+1M"]);
+    return found.stdout.toString();
+  };
+  await waitFor("a part of the file to be unpacked", () => unpacked() !== "");
+  gone.abort();
+  expect(await failure(leaving)).toMatchObject({ code: "cancelled" });
+  expect(readdirSync(join(scratch.path, "root/overlay2"))).toEqual(["l"]);
+  expect([...fixture.snapshots.layers(), ...fixture.content.digests()]).toEqual([]);
+  expect(partials(scratch.path)).toEqual([2_500_000]);
+});
+
 describe("a layer of two images that are pulled at once", () => {
   test("comes once and is unpacked once, also when the one that began it leaves", async () => {
     await using scratch = newScratch();
