@@ -11,11 +11,11 @@ import { shell } from "../support/raw-tar.ts";
 import { newScratch } from "../support/scratch.ts";
 import { projectRoot } from "../support/test-engine.ts";
 
-setDefaultTimeout(900_000);
+setDefaultTimeout(1_800_000);
 
 const cuts = Number(process.env.VITRINE_POWER_CUTS ?? 5);
 const seed = process.env.VITRINE_POWER_SEED ?? crypto.randomUUID().slice(0, 8);
-const bootLimitMs = 120_000;
+const bootLimitMs = 240_000;
 /** A boot that the emulation lets hang is no cut. */
 const bootTries = 3;
 const scratch = newScratch();
@@ -45,10 +45,16 @@ interface Boot {
   readonly said: readonly string[];
 }
 
-/** Boots; with `cutMs` the power goes that long after the work began. */
-async function boot(parameters: Record<string, string>, cutMs?: number): Promise<Boot> {
+/** When the power goes: so long after the guest has begun its `change`-th change. Changes, since machines differ in speed. */
+interface Cut {
+  readonly change: number;
+  readonly delayMs: number;
+}
+
+async function boot(parameters: Record<string, string>, cut?: Cut): Promise<Boot> {
   const said: string[] = [];
   const power = new AbortController();
+  let changes = 0;
   const status = await runMachine({
     kernelImage: findKernel()?.image ?? "",
     initramfs,
@@ -62,7 +68,7 @@ async function boot(parameters: Record<string, string>, cutMs?: number): Promise
       const words = /^power: (.*)$/.exec(line)?.[1];
       if (words === undefined) return;
       said.push(words);
-      if (words === "at work" && cutMs !== undefined) setTimeout(() => power.abort(), cutMs);
+      if (/^(making|removing) /.test(words) && ++changes === cut?.change) setTimeout(() => power.abort(), cut.delayMs);
     },
   });
   return { status, said };
@@ -85,22 +91,25 @@ test(`${cuts} power cuts (seed ${seed}): what was reported as there is whole, an
   let seen = 0;
   for (let round = 0; round <= cuts; round++) {
     const isLast = round === cuts;
-    const cutMs = Math.round(200 + random(round) * 12_000);
+    const cut = { change: 2 + Math.floor(random(2 * round) * 9), delayMs: Math.round(random(2 * round + 1) * 1200) };
     const parameters = {
       "vitrine.expected": [...expected].join(","),
       "vitrine.round": String(round),
       ...(isLast ? { "vitrine.only": "verify" } : {}),
     };
-    let ran = await boot(parameters, isLast ? undefined : cutMs);
+    let ran = await boot(parameters, isLast ? undefined : cut);
     for (let tries = 1; ran.said.length === 0 && tries < bootTries; tries++)
-      ran = await boot(parameters, isLast ? undefined : cutMs);
+      ran = await boot(parameters, isLast ? undefined : cut);
     expect(ran.said.filter((words) => words.startsWith("problem:"))).toEqual([]);
     expect(ran.said[0] ?? "the machine did not boot").toStartWith("sound with");
     if (isLast) expect(ran.status).toBe(0);
-    else console.log(`round ${round}: the power went ${cutMs} ms into the work, at "${ran.said.at(-1)}"`);
+    else
+      console.log(
+        `round ${round}: the power went ${cut.delayMs} ms into change ${cut.change}, after "${ran.said.at(-1)}"`,
+      );
     expected = thereAfter(expected, ran.said);
     seen += ran.said.filter((words) => words.startsWith("there")).length;
   }
   // Else nothing was at stake.
-  expect(seen).toBeGreaterThan(cuts);
+  expect(seen).toBeGreaterThanOrEqual(cuts);
 });
