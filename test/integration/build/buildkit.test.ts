@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { GrpcFailure, PeerControl, PeerSession, peerBuild, upgraded } from "../../support/buildkit-peer.ts";
 import { busyboxEngine } from "../../support/busybox-engine.ts";
 import { newScratch } from "../../support/scratch.ts";
+import { WireReader } from "../../support/protobuf-wire.ts";
 import { runProgram, waitFor } from "../../support/test-engine.ts";
 
 const engine = busyboxEngine();
@@ -207,6 +208,36 @@ test("a client that gives up ends the command of its build", async () => {
   leave.abort();
   await failed;
   await waitFor("the command to be gone", async () => !(await running()));
+});
+
+test("an older client builds by POST /build with its session: records of progress, the image's id, and a cancel by the build's id", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, {
+    Dockerfile: "FROM busybox\nRUN echo recorded\n",
+    Slow: "FROM busybox\nRUN echo long && sleep 6464\n",
+  });
+  using session = await PeerSession.open(engine.socket, { folders });
+  const build = async (query: string): Promise<Record<string, unknown>[]> => {
+    const response = await engine.api("POST", `/build?version=2&remote=client-session&session=${session.id}&${query}`);
+    const lines = (await response.text()).trim().split("\n");
+    return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  };
+  const messages = await build("t=older:1&nocache=1");
+  const records = messages
+    .filter(({ id }) => id === "moby.buildkit.trace")
+    .map(({ aux }) => Buffer.from(String(aux), "base64"));
+  const printed = records.flatMap((record) => new WireReader(record).messages(3).map((log) => log.text(4))).join("");
+  expect(printed).toContain("recorded\n");
+  const id = (messages.find((message) => message["id"] === "moby.image.id")?.["aux"] as { ID?: string } | undefined)
+    ?.ID;
+  expect(await engine.must("image", "inspect", "--format", "{{.Id}}", "older:1")).toBe(id ?? "none");
+  const running = async (): Promise<boolean> => (await runProgram(["pgrep", "-f", "^sleep 6464$"])).stdout !== "";
+  const slow = build("dockerfile=Slow&buildid=slow-one");
+  await waitFor("the command", running);
+  expect((await engine.api("POST", "/build/cancel?id=slow-one")).status).toBe(200);
+  expect((await slow).at(-1)?.["error"]).toBeString();
+  await waitFor("the command to be gone", async () => !(await running()));
+  expect((await engine.api("POST", "/build/cancel?id=slow-one")).status).toBe(404);
 });
 
 test("what is not built is refused by name", async () => {
