@@ -72,6 +72,12 @@ export function attestedIndex(
   return asBytes(index, mediaTypes.ociIndex);
 }
 
+/** The digest of the manifest that an entry of an index attests; undefined for an entry of another kind. */
+export function attachedTo({ annotations }: Descriptor): string | undefined {
+  if (annotations?.["vnd.docker.reference.type"] !== "attestation-manifest") return undefined;
+  return annotations["vnd.docker.reference.digest"];
+}
+
 /** The tag under which referrers are listed where a registry has no API for them (OCI distribution, "Referrers Tag Schema"). */
 export function referrersTag(subject: string): string {
   return subject.replace(":", "-");

@@ -56,9 +56,9 @@ function recordIndexes(
     indexed,
   }: { id: string; target: { repository: string; tag: string } | undefined; indexed: IndexedImage },
 ): string {
-  const { indexes, manifest, platform } = indexed;
+  const { indexes, manifest, platform, attached } = indexed;
   table.putManifest(id, manifest);
-  for (const index of indexes) table.indexes.add(index, { imageId: id, manifest, platform });
+  for (const index of indexes) table.indexes.add(index, { imageId: id, manifest, platform, attached });
   const before = target && table.imageOfTag(target.repository, target.tag);
   const members = table.indexes.members(indexes[0]?.digest ?? "");
   const host = hostPlatform();

@@ -1,6 +1,7 @@
 // The Engine API's ImageManifestSummary (1.47), as moby gives it where it keeps indexes.
-import { parseManifest } from "../registry/index.ts";
+import { parseArtifact } from "../registry/index.ts";
 import type { Descriptor, ImageManifestSummary, Platform } from "../spec/index.ts";
+import { attachedTo } from "./attestation-manifest.ts";
 import type { ImageRecord, ImageServices, ImageUsers } from "./image-record.ts";
 import type { IndexMember } from "./index-table.ts";
 
@@ -47,7 +48,8 @@ function summaryOf(
   services: ImageServices,
   { entry, member, usedBy }: { entry: Descriptor; member: IndexMember | undefined; usedBy: ImageUsers | undefined },
 ): ImageManifestSummary {
-  const parts = member ? blobsOf(services, member.manifest) : [];
+  const of = attachedTo(entry);
+  const parts = member || of !== undefined ? blobsOf(services, entry) : [];
   const here = parts.filter(({ digest }) => services.content.has(digest));
   const Content = here.reduce((sum, { size }) => sum + size, 0);
   const image = member && services.table.byId(member.imageId);
@@ -55,11 +57,10 @@ function summaryOf(
   const common = {
     ID: entry.digest,
     Descriptor: entry,
-    Available: member !== undefined && parts.length > 0 && here.length === parts.length,
+    Available: parts.length > 0 && here.length === parts.length,
     Size: { Content, Total: Content + Unpacked },
   };
-  const of = entry.annotations?.["vnd.docker.reference.digest"];
-  if (entry.annotations?.["vnd.docker.reference.type"] === "attestation-manifest" && of !== undefined) {
+  if (of !== undefined) {
     return { ...common, Kind: "attestation", AttestationData: { For: of } };
   }
   const platform: Platform | undefined = member?.platform ?? entry.platform;
@@ -71,6 +72,6 @@ function summaryOf(
 /** The manifest with the config and layers that it names; nothing when its bytes are gone. */
 function blobsOf({ content }: ImageServices, descriptor: Descriptor): Descriptor[] {
   if (!content.has(descriptor.digest)) return [];
-  const parsed = parseManifest(content.readBytes(descriptor.digest, maxManifestBytes), descriptor.mediaType);
-  return parsed.kind === "image" ? [descriptor, parsed.manifest.config, ...parsed.manifest.layers] : [];
+  const { blobs } = parseArtifact(content.readBytes(descriptor.digest, maxManifestBytes), descriptor.mediaType);
+  return [descriptor, ...blobs];
 }

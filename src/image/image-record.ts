@@ -71,6 +71,8 @@ export interface IndexedImage {
   readonly indexes: readonly Descriptor[];
   readonly manifest: Descriptor;
   readonly platform: Platform;
+  /** Digests of the content that the index attaches to it, which is here. */
+  readonly attached?: readonly string[];
 }
 
 /** Containers made of an image; `running` ones cannot be overruled. */

@@ -302,7 +302,8 @@ export class ImageTable {
     return (
       this.#column(
         `SELECT digest AS value FROM layer_blobs WHERE digest = ? UNION SELECT digest FROM image_manifests WHERE digest = ?
-          UNION SELECT digest FROM image_indexes WHERE digest = ?`,
+          UNION SELECT digest FROM image_indexes WHERE digest = ? UNION SELECT digest FROM index_attached WHERE digest = ?`,
+        digest,
         digest,
         digest,
         digest,
@@ -310,7 +311,7 @@ export class ImageTable {
     );
   }
 
-  /** Forgets that a blob carries a layer, or is a manifest or an index: it is damaged. The images stay. */
+  /** Forgets that a blob carries a layer, or is a manifest, an index or attached to one: it is damaged. The images stay. */
   forgetBlob(digest: string): void {
     this.#durably(() => {
       this.#db.run("DELETE FROM layer_blobs WHERE digest = ?", [digest]);

@@ -1,6 +1,6 @@
 import { EngineError } from "../common/index.ts";
-import { parseManifest, type ParsedManifest } from "../registry/index.ts";
-import type { Descriptor } from "../spec/index.ts";
+import { parseArtifact, parseManifest, type ParsedArtifact, type ParsedManifest } from "../registry/index.ts";
+import { mediaTypes, type Descriptor } from "../spec/index.ts";
 import type { ImageServices } from "./image-record.ts";
 
 const maxManifestBytes = 4 * 1024 * 1024;
@@ -35,8 +35,8 @@ function walk(services: ImageServices, descriptor: Descriptor, depth: number): I
   const parsed = parsedOrUndefined(content.readBytes(descriptor.digest, maxManifestBytes), descriptor.mediaType);
   if (!parsed) return { parts: [], isWhole: false };
   const part = { descriptor, bytes: parsed.bytes };
-  if (parsed.kind === "image") {
-    const blobs = [parsed.manifest.config, ...parsed.manifest.layers];
+  if (parsed.kind === "manifest") {
+    const { blobs } = parsed;
     const isWhole = blobs.every((blob) => content.has(blob.digest));
     return { parts: isWhole ? [{ ...part, blobs }] : [], isWhole };
   }
@@ -47,12 +47,20 @@ function walk(services: ImageServices, descriptor: Descriptor, depth: number): I
   };
 }
 
-/** An entry of a kind that no image is, such as an attestation of foreign layers, is as good as not here. */
-function parsedOrUndefined(bytes: Uint8Array, mediaType: string): ParsedManifest | undefined {
+type Parsed = (ParsedManifest & { kind: "index" }) | (ParsedArtifact & { kind: "manifest" });
+
+/** An entry that is neither an index nor a manifest, of whatever kind, is as good as not here. */
+function parsedOrUndefined(bytes: Uint8Array, mediaType: string): Parsed | undefined {
   try {
-    return parseManifest(bytes, mediaType);
+    if (!isIndex(mediaType)) return { ...parseArtifact(bytes, mediaType), kind: "manifest" };
+    const parsed = parseManifest(bytes, mediaType);
+    return parsed.kind === "index" ? parsed : undefined;
   } catch (error) {
     if (error instanceof EngineError && ["unsupported", "invalidArgument"].includes(error.code)) return undefined;
     throw error;
   }
+}
+
+function isIndex(mediaType: string): boolean {
+  return mediaType === mediaTypes.ociIndex || mediaType === mediaTypes.dockerList;
 }

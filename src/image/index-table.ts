@@ -12,6 +12,10 @@ const schema = `
     PRIMARY KEY (index_digest, manifest_digest)
   ) STRICT;
   CREATE INDEX IF NOT EXISTS index_images_image ON index_images (image_id);
+  CREATE TABLE IF NOT EXISTS index_attached (
+    index_digest TEXT NOT NULL, manifest_digest TEXT NOT NULL, digest TEXT NOT NULL,
+    PRIMARY KEY (index_digest, manifest_digest, digest)
+  ) STRICT;
   CREATE TABLE IF NOT EXISTS tag_indexes (
     repository TEXT NOT NULL, tag TEXT NOT NULL, index_digest TEXT NOT NULL,
     PRIMARY KEY (repository, tag)
@@ -22,6 +26,8 @@ export interface IndexMember {
   readonly imageId: string;
   readonly manifest: Descriptor;
   readonly platform: Platform;
+  /** Digests of the content that the index attaches to it: manifests of attestations, and their blobs. */
+  readonly attached?: readonly string[] | undefined;
 }
 
 interface MemberRow {
@@ -47,7 +53,7 @@ export class IndexTable {
   }
 
   /** Records that an index holds an image. Within the caller's transaction. */
-  add(index: Descriptor, { imageId, manifest, platform }: IndexMember): void {
+  add(index: Descriptor, { imageId, manifest, platform, attached = [] }: IndexMember): void {
     this.#db.run("INSERT OR IGNORE INTO image_indexes VALUES (?, ?, ?)", [index.digest, index.mediaType, index.size]);
     this.#db.run("INSERT OR REPLACE INTO index_images VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [
       index.digest,
@@ -59,6 +65,9 @@ export class IndexTable {
       platform.architecture,
       platform.variant ?? "",
     ]);
+    for (const digest of attached) {
+      this.#db.run("INSERT OR IGNORE INTO index_attached VALUES (?, ?, ?)", [index.digest, manifest.digest, digest]);
+    }
   }
 
   descriptor(digest: string): Descriptor | undefined {
@@ -140,13 +149,16 @@ export class IndexTable {
   /** Takes one image out of what is here of an index. Within the caller's transaction. */
   leave(digest: string, imageId: string): void {
     this.#db.run("DELETE FROM index_images WHERE index_digest = ? AND image_id = ?", [digest, imageId]);
+    this.#detach();
   }
 
-  /** Within the caller's transaction. */
+  /** An index, or what one attaches. Within the caller's transaction. */
   forget(digest: string): void {
+    this.#db.run("DELETE FROM index_attached WHERE digest = ?", [digest]);
     this.#db.run("DELETE FROM index_images WHERE index_digest = ?", [digest]);
     this.#db.run("DELETE FROM image_indexes WHERE digest = ?", [digest]);
     this.#db.run("DELETE FROM tag_indexes WHERE index_digest = ?", [digest]);
+    this.#detach();
   }
 
   /** Within the caller's transaction. */
@@ -154,11 +166,23 @@ export class IndexTable {
     this.#db.run("DELETE FROM index_images WHERE image_id = ?", [imageId]);
     this.#db.run("DELETE FROM image_indexes WHERE digest NOT IN (SELECT index_digest FROM index_images)");
     this.#db.run("DELETE FROM tag_indexes WHERE index_digest NOT IN (SELECT digest FROM image_indexes)");
+    this.#detach();
   }
 
   /** Every digest of content that a record here names. */
   contentDigests(): string[] {
-    return this.#column("SELECT digest AS value FROM image_indexes UNION SELECT manifest_digest FROM index_images");
+    return this.#column(
+      `SELECT digest AS value FROM image_indexes UNION SELECT manifest_digest FROM index_images
+        UNION SELECT digest FROM index_attached`,
+    );
+  }
+
+  /** What was attached to images that left goes with them. */
+  #detach(): void {
+    this.#db.run(
+      `DELETE FROM index_attached WHERE (index_digest, manifest_digest) NOT IN
+        (SELECT index_digest, manifest_digest FROM index_images)`,
+    );
   }
 
   #column(sql: string, ...values: string[]): string[] {

@@ -8,6 +8,7 @@ import {
   mediaTypes,
 } from "../spec/index.ts";
 import { EngineError } from "../common/index.ts";
+import { attachedTo } from "./attestation-manifest.ts";
 import { invalid, type ArchiveMembers } from "./archive-members.ts";
 import type { ArchivedImage } from "./docker-archive.ts";
 import { hostPlatform, platformText } from "../registry/index.ts";
@@ -25,6 +26,8 @@ interface FoundManifest {
   readonly descriptor: Descriptor;
   readonly indexes: readonly Descriptor[];
   readonly platform: Platform | undefined;
+  /** Digests of what the innermost index attaches to it and the archive holds. */
+  readonly attached: readonly string[];
 }
 
 /**
@@ -35,7 +38,7 @@ export function readOciLayout(members: ArchiveMembers, platform?: Platform): Arc
   checkLayoutVersion(members);
   const images = new Map<string, ArchivedImage>();
   for (const descriptor of descriptors(members.json("index.json"), "manifests")) {
-    const found = manifestsOf(members, { descriptor, indexes: [], platform: descriptor.platform }).filter(
+    const found = manifestsOf(members, { descriptor, indexes: [], platform: descriptor.platform, attached: [] }).filter(
       (each) => !platform || !each.platform || fitsPlatform(each.platform, platform),
     );
     const reference = referenceOf(descriptor);
@@ -78,7 +81,7 @@ function referenceOf({ annotations = {} }: Descriptor): string | undefined {
   return parsed.tag === undefined ? undefined : canonicalString({ ...parsed, tag: parsed.tag });
 }
 
-/** Follows indexes down to the manifests of images whose blobs are there: not to attestations, nor to other systems. */
+/** Follows indexes down to the manifests of images whose blobs are there, with what is attached to them; not to those of other systems. */
 function manifestsOf(members: ArchiveMembers, found: FoundManifest): FoundManifest[] {
   const { descriptor, indexes, platform } = found;
   if (indexes.length > maxIndexDepth) throw invalid(`its indexes are nested more than ${maxIndexDepth} deep`);
@@ -86,29 +89,47 @@ function manifestsOf(members: ArchiveMembers, found: FoundManifest): FoundManife
     return indexes.length === 0 || isWhole(members, found) ? [found] : [];
   if (!indexTypes.includes(descriptor.mediaType)) return [];
   checkSize(members, descriptor);
-  return descriptors(members.json(blobName(descriptor)), "manifests")
-    .filter((entry) => members.has(blobName(entry)))
+  const entries = descriptors(members.json(blobName(descriptor)), "manifests").filter((entry) =>
+    members.has(blobName(entry)),
+  );
+  return entries
+    .filter((entry) => attachedTo(entry) === undefined)
     .flatMap((entry) =>
       manifestsOf(members, {
         descriptor: entry,
         indexes: [...indexes, descriptor],
         platform: entry.platform ?? platform,
+        attached: entries
+          .filter((each) => attachedTo(each) === entry.digest)
+          .flatMap((each) => contentOf(members, each)),
       }),
     );
 }
 
-function isWhole(members: ArchiveMembers, { descriptor, platform }: FoundManifest): boolean {
-  if (platform && platform.os !== "linux") return false;
+/** A manifest's digest and those of its blobs, or nothing where one of them is missing. */
+function contentOf(members: ArchiveMembers, descriptor: Descriptor): string[] {
+  checkSize(members, descriptor);
+  const blobs = blobsOf(members, descriptor);
+  if (!blobs.every((blob) => members.has(blobName(blob)))) return [];
+  for (const blob of blobs) checkSize(members, blob);
+  return [...blobs, descriptor].map(({ digest }) => digest);
+}
+
+/** Config first. */
+function blobsOf(members: ArchiveMembers, descriptor: Descriptor): Descriptor[] {
   const manifest = members.json(blobName(descriptor));
   if (!isObject(manifest)) throw invalid(`the manifest "${descriptor.digest}" is no object`);
-  return [asDescriptor(manifest["config"]), ...descriptors(manifest, "layers")].every((blob) =>
-    members.has(blobName(blob)),
-  );
+  return [asDescriptor(manifest["config"]), ...descriptors(manifest, "layers")];
+}
+
+function isWhole(members: ArchiveMembers, { descriptor, platform }: FoundManifest): boolean {
+  if (platform && platform.os !== "linux") return false;
+  return blobsOf(members, descriptor).every((blob) => members.has(blobName(blob)));
 }
 
 function readManifest(
   members: ArchiveMembers,
-  { descriptor, indexes, platform }: FoundManifest,
+  { descriptor, indexes, platform, attached }: FoundManifest,
 ): Omit<ArchivedImage, "references"> {
   const manifest = members.json(blobName(descriptor));
   if (!isObject(manifest)) throw invalid(`the manifest "${descriptor.digest}" is no object`);
@@ -134,6 +155,7 @@ function readManifest(
     indexed: {
       indexes,
       manifest: descriptor,
+      attached,
       platform: platform ?? platformOf({ config: parseImageConfig(configBytes) }),
     },
   };

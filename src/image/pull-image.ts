@@ -26,6 +26,7 @@ import { maxConfigBytes, parseImageConfig } from "./image-config.ts";
 import { imageOfReference } from "./image-lookup.ts";
 import { membersMeant } from "./image-platform.ts";
 import type { ImageServices } from "./image-record.ts";
+import { pullAttached } from "./pull-attached.ts";
 import { fetchLayers } from "./pull-layers.ts";
 import { releaseLayers } from "./layer-release.ts";
 
@@ -135,6 +136,7 @@ async function pullManifest(
   try {
     for (const chainId of chainIds) hold.add(chainId);
     const blobs = await fetchLayers(pull, { layers: manifest.layers, diffIds: config.rootfs.diff_ids, chainIds });
+    const attached = await pullAttached(pull, { index: indexes.at(-1)?.index, to: chosen.descriptor.digest });
     pull.signal.throwIfAborted();
     const record = await createImage(services, configBytes, {
       layers: chainIds,
@@ -154,6 +156,7 @@ async function pullManifest(
               indexes: indexes.map(({ descriptor }) => descriptor),
               manifest: chosen.descriptor,
               platform: chosen.platform ?? { os: config.os, architecture: config.architecture },
+              attached,
             },
           }
         : {}),
@@ -170,7 +173,7 @@ async function pullManifest(
 
 type ChosenManifest = ParsedManifest & { kind: "image" } & {
   /** That led to it, the outermost first. */
-  readonly indexes: readonly ParsedManifest[];
+  readonly indexes: readonly (ParsedManifest & { kind: "index" })[];
   /** As the innermost index says. */
   readonly platform: Platform | undefined;
 };
@@ -179,7 +182,7 @@ type ChosenManifest = ParsedManifest & { kind: "image" } & {
 async function imageManifest(pull: Pull, top: ParsedManifest): Promise<ChosenManifest> {
   let found = top;
   let platform: Platform | undefined;
-  const indexes: ParsedManifest[] = [];
+  const indexes: (ParsedManifest & { kind: "index" })[] = [];
   for (let depth = 0; found.kind === "index"; depth++) {
     if (depth >= maxIndexDepth) {
       throw new EngineError("invalidArgument", `The image's indexes are nested more than ${maxIndexDepth} deep`);

@@ -59,6 +59,29 @@ export function parseManifest(bytes: Uint8Array, mediaType: string): ParsedManif
   return { kind: "image", descriptor, bytes, manifest: { schemaVersion: 2, mediaType: type, config, layers } };
 }
 
+/** A manifest of any kind, such as one of attestations, with the bytes that its digest is of. */
+export interface ParsedArtifact {
+  readonly descriptor: Descriptor;
+  readonly bytes: Uint8Array;
+  /** Config first. */
+  readonly blobs: readonly Descriptor[];
+}
+
+/** As `parseManifest`, of a manifest whose config and layers may be of any media type. */
+export function parseArtifact(bytes: Uint8Array, mediaType: string): ParsedArtifact {
+  const document = parseObject(bytes);
+  const type = typeof document["mediaType"] === "string" ? document["mediaType"] : mediaType;
+  if (!manifestTypes.includes(type))
+    throw new EngineError("unsupported", `The manifest's media type "${type}" is not one of a manifest`);
+  const layers = descriptors(document["layers"], { member: "layers", most: maxLayers });
+  const digest = `sha256:${new Bun.CryptoHasher("sha256").update(bytes).digest("hex")}`;
+  return {
+    descriptor: { mediaType: type, digest, size: bytes.length },
+    bytes,
+    blobs: [asDescriptor(document["config"]), ...layers],
+  };
+}
+
 /** The entry of an index for a platform, the closest variant first. Throws notFound with Docker's words. */
 export function choosePlatform(index: Index, wanted: Platform): Descriptor {
   const fitting = index.manifests.filter(
@@ -134,22 +157,25 @@ function descriptors(value: unknown, { member, most }: { member: string; most: n
 }
 
 function asDescriptor(value: unknown): Descriptor {
-  const { mediaType, digest, size, platform } = (value ?? {}) as Record<string, unknown>;
+  const { mediaType, digest, size, platform, annotations } = (value ?? {}) as Record<string, unknown>;
   if (typeof digest !== "string" || !isDigest(digest))
     throw invalid(`the digest ${JSON.stringify(digest)} is no sha256 digest`);
   if (typeof mediaType !== "string") throw invalid(`the descriptor of "${digest}" has no media type`);
   if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0)
     throw invalid(`the descriptor of "${digest}" has no size`);
-  if (platform === undefined || platform === null) return { mediaType, digest, size };
+  const common = { mediaType, digest, size, ...(isTexts(annotations) ? { annotations } : {}) };
+  if (platform === undefined || platform === null) return common;
   const { os, architecture, variant } = platform as Record<string, unknown>;
   if (typeof os !== "string" || typeof architecture !== "string")
     throw invalid(`the platform of "${digest}" is not named`);
   return {
-    mediaType,
-    digest,
-    size,
+    ...common,
     platform: { os, architecture, ...(typeof variant === "string" && variant !== "" ? { variant } : {}) },
   };
+}
+
+function isTexts(value: unknown): value is Record<string, string> {
+  return typeof value === "object" && value !== null && Object.values(value).every((text) => typeof text === "string");
 }
 
 function invalid(why: string): EngineError {

@@ -51,6 +51,12 @@ export class RepositoryClient {
 
   /** By tag or digest. A manifest by digest is what the digest says, or refused. */
   async manifest(reference: string): Promise<ParsedManifest> {
+    const { bytes, mediaType } = await this.manifestBytes(reference);
+    return parseManifest(bytes, mediaType);
+  }
+
+  /** As `manifest`, of whatever kind it is. */
+  async manifestBytes(reference: string): Promise<{ bytes: Uint8Array; mediaType: string }> {
     const response = await this.#read({
       method: "GET",
       target: this.#path(`manifests/${reference}`),
@@ -67,7 +73,7 @@ export class RepositoryClient {
         `manifest verification failed for digest ${said}: the bytes are "${digest}"`,
       );
     }
-    return parseManifest(bytes, response.headers.get("content-type") ?? "");
+    return { bytes, mediaType: response.headers.get("content-type") ?? "" };
   }
 
   /**

@@ -2,9 +2,12 @@ export {
   acceptedManifests,
   choosePlatform,
   hostPlatform,
+  maxManifestBytes,
+  parseArtifact,
   parseManifest,
   parsePlatform,
   platformText,
+  type ParsedArtifact,
   type ParsedManifest,
 } from "./client-manifest.ts";
 export { checkCredentials, RepositoryClient } from "./client-repository.ts";

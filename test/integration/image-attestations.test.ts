@@ -105,18 +105,49 @@ test("a push attaches what is attested: in an index as BuildKit has it, and amon
   }
 }, 30_000);
 
-test("an attested image is pulled as the image that it is", async () => {
+test("an attested image is pulled, saved, loaded and pushed again with the bytes of its index and of what is attested", async () => {
   await using scratch = newScratch();
   using engine = openImages(join(scratch.path, "engine"));
   using other = openImages(join(scratch.path, "other"));
+  using third = openImages(join(scratch.path, "third"));
   const registry = await serveRegistry({ root: join(scratch.path, "registry") });
   try {
-    const reference = `${new URL(registry.url).host}/app:v1`;
+    const { host } = new URL(registry.url);
+    const reference = `${host}/app:v1`;
     const image = await imported(engine, reference);
-    await engine.images.attest(image.id, { predicateType: spdx, predicate: {} });
-    await pushed(engine, reference);
+    await engine.images.attest(image.id, { predicateType: spdx, predicate: { spdxVersion: "SPDX-2.3" } });
+    const digest = await pushed(engine, reference);
     for await (const _ of other.images.pull(reference, push));
     expect(other.images.get(reference).id).toBe(image.id);
+    await other.images.collect();
+    const { Manifests } = await other.images.inspect(reference, { manifests: true });
+    expect(Manifests?.map(({ Kind, Available }) => [Kind, Available])).toEqual([
+      ["image", true],
+      ["attestation", true],
+    ]);
+
+    await other.images.tag(reference, { repository: `${host}/copy`, tag: "v1" });
+    expect(await pushed(other, `${host}/copy:v1`)).toBe(digest);
+    const accept = ["-H", "Accept: application/vnd.oci.image.index.v1+json"];
+    const index = await curl<Document>(`${registry.url}/v2/copy/manifests/v1`, ...accept);
+    const [of, attestation] = index.manifests;
+    const manifest = await curl<Document>(`${registry.url}/v2/copy/manifests/${attestation?.digest}`);
+    const said = await curl<object>(`${registry.url}/v2/copy/blobs/${manifest.layers[0]?.digest}`);
+    expect(said).toMatchObject({ predicateType: spdx, predicate: { spdxVersion: "SPDX-2.3" } });
+    const referrers = await curl<Document>(`${registry.url}/v2/copy/referrers/${of?.digest}`);
+    expect(referrers.manifests.map((each) => each.digest)).toEqual([attestation?.digest ?? ""]);
+
+    const archive = await other.images.save([reference]);
+    for await (const _ of third.images.load(archive, { quiet: true }));
+    await third.images.collect();
+    expect(third.images.get(reference).id).toBe(image.id);
+    await third.images.tag(reference, { repository: `${host}/loaded`, tag: "v1" });
+    expect(await pushed(third, `${host}/loaded:v1`)).toBe(digest);
+
+    for (const each of [reference, `${host}/copy:v1`]) {
+      await other.images.remove(each, { force: false, noPrune: false, usedBy: () => [] });
+    }
+    expect(other.content.digests()).toEqual([]);
   } finally {
     await registry.close();
   }
