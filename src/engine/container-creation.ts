@@ -13,6 +13,7 @@ import { commandOf, completeHostConfig, mergeConfig, namePattern, validateReques
 import { publishContainerEvent, type Core } from "./core.ts";
 import { parseExtraHost } from "./host-files.ts";
 import type { LiveContainer } from "./live-container.ts";
+import { makeWorkingDirectory } from "./make-working-directory.ts";
 import { withMountedSnapshot } from "./mounted-snapshot.ts";
 import { generateName } from "./names.ts";
 
@@ -101,7 +102,7 @@ export async function createContainer(
   onFailure.defer(() => core.snapshots.remove(plan.id));
   mkdirSync(core.paths.container(plan.id), { recursive: true, mode: 0o710 });
   onFailure.defer(() => discardContainerDirectory(core, plan.id));
-  await copyUpVolumes(core, { id: plan.id, mounts, copyUps });
+  await settleFiles(core, { id: plan.id, workingDirectory: plan.config.WorkingDir ?? "", mounts, copyUps });
 
   const record: ContainerRecord = { ...plan, name: reserved, mounts };
   core.store.save(record);
@@ -152,16 +153,27 @@ export function checkName(
   );
 }
 
-/** What the image holds at a new volume's mount point goes into the volume, with owners, modes and attributes. */
-async function copyUpVolumes(
+/**
+ * The working directory is made where the image lacks it, so that a commit has it. What the image holds at a new volume's mount point
+ * goes into the volume, with owners, modes and attributes.
+ */
+async function settleFiles(
   core: Core,
-  request: { id: string; mounts: readonly ContainerMount[]; copyUps: ReadonlySet<string> },
+  request: {
+    id: string;
+    workingDirectory: string;
+    mounts: readonly ContainerMount[];
+    copyUps: ReadonlySet<string>;
+  },
 ): Promise<void> {
+  const { workingDirectory } = request;
+  const isGiven = workingDirectory !== "" && workingDirectory !== "/";
   const empty = request.mounts.filter(
     (mount) => request.copyUps.has(mount.Destination) && readdirSync(mount.Source).length === 0,
   );
-  if (empty.length === 0) return;
+  if (empty.length === 0 && !isGiven) return;
   await withMountedSnapshot(core, request.id, async (root) => {
+    if (isGiven) makeWorkingDirectory(root, workingDirectory);
     for (const mount of empty) {
       if (!isDirectory(root, mount.Destination)) continue;
       const tar = packTree(root, mount.Destination, { name: "_data", followLink: true });

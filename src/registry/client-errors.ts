@@ -16,13 +16,14 @@ const codes: Readonly<Record<number, ErrorCode>> = {
 
 /**
  * A registry's refusal in its own words (distribution specification, "Error Codes"): `manifest unknown: manifest unknown`.
- * `data` has `status` and `errorCode`, such as `MANIFEST_UNKNOWN`.
+ * `data` has `status` and `errorCode`, such as `MANIFEST_UNKNOWN`. An answer to HEAD has no words: the specification's are taken then.
  */
 export async function registryFailure(response: Response, what: string): Promise<EngineError> {
   const text = await boundedText(response);
   const error = firstError(text);
   const code = codes[response.status] ?? (response.status >= 500 ? "unavailable" : "internal");
-  const words = error ?? `${what}: unexpected status ${response.status}${text === "" ? "" : `: ${clip(text)}`}`;
+  const refused = error ?? refusal(response, text);
+  const words = refused ?? `${what}: unexpected status ${response.status}${text === "" ? "" : `: ${clip(text)}`}`;
   return new EngineError(code, typeof words === "string" ? words : words.message, {
     data: { status: response.status, ...(typeof words === "string" ? {} : { errorCode: words.errorCode }) },
   });
@@ -47,6 +48,15 @@ function firstError(text: string): { errorCode: string; message: string } | unde
     errorCode: code,
     message: `${clip(words)}: ${typeof message === "string" ? clip(message) : "no reason given"}`,
   };
+}
+
+/** RFC 6750 section 3.1 (`error` of a bearer challenge), and what a refusal without a body means. */
+function refusal({ status, headers }: Response, text: string): { errorCode: string; message: string } | undefined {
+  const challenge = headers.get("www-authenticate") ?? "";
+  const isDenied = status === 401 ? /\berror="?insufficient_scope\b/.test(challenge) : status === 403 && text === "";
+  if (isDenied) return { errorCode: "DENIED", message: "denied: requested access to the resource is denied" };
+  if (status !== 401) return undefined;
+  return { errorCode: "UNAUTHORIZED", message: "unauthorized: authentication required" };
 }
 
 /** A body of bounded length; what comes after is not read. */

@@ -274,7 +274,7 @@ describe("an image that is wrong", () => {
 
 describe("a registry that refuses", () => {
   const cases: readonly (readonly [status: number, code: string, words: string])[] = [
-    [401, "unauthenticated", "unexpected status 401"],
+    [401, "notFound", "unauthorized: authentication required"],
     [403, "notFound", "pull access denied for"],
     [404, "notFound", "not found: "],
     [429, "resourceExhausted", "unexpected status 429"],

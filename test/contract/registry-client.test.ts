@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { defaultRegistrySettings } from "../../src/registry/index.ts";
+import { defaultRegistrySettings, type Credentials } from "../../src/registry/index.ts";
 import { mediaTypes } from "../../src/spec/index.ts";
 import { collectMessages, openImages, sha256, tarOf, type ImageFixture } from "../support/image-fixture.ts";
 import { publish, publishIndex, twoLayers } from "../support/published-image.ts";
@@ -14,7 +14,7 @@ function pull(fixture: ImageFixture, name: string, credentials?: { username: str
   return collectMessages(fixture.images.pull(name, { settings, credentials }));
 }
 
-function push(fixture: ImageFixture, name: string, credentials?: { username: string; password: string }) {
+function push(fixture: ImageFixture, name: string, credentials?: Credentials) {
   return collectMessages(fixture.images.push(name, { settings, credentials }));
 }
 
@@ -167,6 +167,27 @@ describe("who may", () => {
       expect(registry.manifests.has("copy/manifests/v1")).toBe(true);
     });
   }
+
+  test("pushes and who not is told in docker's words, though an answer to HEAD has none", async () => {
+    await using scratch = newScratch();
+    await using registry = await RegistryFixture.start();
+    using fixture = openImages(scratch.path);
+    const { id } = await publish(registry);
+    await pull(fixture, `${registry.host}/app:v1`);
+    await fixture.images.tag(id, { repository: `${registry.host}/other`, tag: "v1" });
+    const bearer = (error: string) => ({ "WWW-Authenticate": `Bearer realm="none"${error}` });
+    const anonymous = { username: "", password: "", registryToken: "shown" };
+    const refusals = [
+      [401, bearer(""), "unauthorized: authentication required"],
+      [401, bearer(',error="invalid_token"'), "unauthorized: authentication required"],
+      [401, bearer(',error="insufficient_scope"'), "denied: requested access to the resource is denied"],
+      [403, {}, "denied: requested access to the resource is denied"],
+    ] as const;
+    for (const [status, headers, words] of refusals) {
+      registry.faults.answers = Array.from({ length: 20 }, () => ({ status, headers }));
+      expect((await failure(push(fixture, `${registry.host}/other:v1`, anonymous))).message).toBe(words);
+    }
+  });
 
   test("is not told to another host that blobs are redirected to", async () => {
     await using scratch = newScratch();

@@ -67,6 +67,22 @@ test("the read-write layer becomes a layer: whiteouts and opaque directories too
   await ask(engine, "DELETE", `/containers/${run}?v=1`);
 });
 
+test("a working directory that the image lacks is there once the container is made, and so in what is committed", async () => {
+  const id = await createContainer(engine, ["true"], { WorkingDir: "/made/for work/../it" });
+  expect(await ask(engine, "GET", `/containers/${id}/changes`)).toEqual([
+    { Path: "/made", Kind: 1 },
+    { Path: "/made/it", Kind: 1 },
+  ]);
+  await commit(`container=${id}&repo=worked`);
+  expect(await topLayer("worked")).toEqual(["made/", "made/it/"]);
+  const file = await refusal(engine, "POST", "/containers/create", {
+    Image: "busybox",
+    Cmd: ["true"],
+    WorkingDir: "/bin/busybox",
+  });
+  expect(file).toBe("Cannot mkdir: /bin/busybox is not a directory");
+});
+
 test("a directory that was deleted and made anew hides the image's, in the layer as in the container", async () => {
   await importBusybox(engine, "withdir", (root) =>
     Bun.spawnSync(["sh", "-c", `mkdir ${root}/dir; touch ${root}/dir/old`]),

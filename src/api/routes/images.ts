@@ -127,7 +127,7 @@ function create(engine: Engine, request: ApiRequest): AsyncIterable<ProgressMess
   const tag = request.text("tag");
   return engine.images.import(request.body, {
     changes: request.query.getAll("changes"),
-    message: request.text("message") ?? "",
+    message: request.text("message") ?? `Imported from ${source}`,
     ...(repository === undefined ? {} : { reference: tag === undefined ? repository : `${repository}:${tag}` }),
   });
 }
