@@ -133,6 +133,15 @@ export class BuildCache {
       .get(top, path)?.digest;
   }
 
+  /** All that is known of a chain of layers. */
+  pathDigests(top: string): { path: string; digest: string }[] {
+    return this.#db
+      .query<{ path: string; digest: string }, [string]>(
+        "SELECT path, digest FROM build_path_digests WHERE image_id = ? ORDER BY path",
+      )
+      .all(top);
+  }
+
   recordPathDigest(top: string, source: { path: string; digest: string }): void {
     this.#db
       .query("INSERT OR REPLACE INTO build_path_digests (image_id, path, digest) VALUES (?, ?, ?)")

@@ -1,4 +1,5 @@
 import { toEngineError } from "../common/index.ts";
+import { buildkitSentence } from "./step-failure.ts";
 import type { EventQueue } from "./event-queue.ts";
 import type { GraphNode, OperationId } from "./operation.ts";
 import type { BuildEvent, BuildStatus, Vertex } from "./progress.ts";
@@ -18,7 +19,7 @@ export class BuildProgress {
     this.#vertex(vertex);
     return ({ cached, error }) => {
       const completed = { ...vertex, cached, completedMs: Date.now() };
-      this.#vertex(error === undefined ? completed : { ...completed, error: toEngineError(error).message });
+      this.#vertex(error === undefined ? completed : { ...completed, error: buildkitSentence(toEngineError(error)) });
     };
   }
 

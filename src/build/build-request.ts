@@ -1,5 +1,6 @@
-import type { ImageConfig } from "../spec/index.ts";
+import type { Descriptor, ImageConfig } from "../spec/index.ts";
 import type { AttestOptions } from "./attest-options.ts";
+import type { CacheSource, CacheTarget } from "./cache-options.ts";
 import type { BuildSession } from "./session.ts";
 
 /** Options of the Dockerfile frontend, in BuildKit's meaning; `frontendOptions` reads them from its attributes. */
@@ -60,6 +61,9 @@ export interface BuildRequest {
   /** What RUN may ask for beyond the usual. */
   readonly entitlements: readonly Entitlement[];
   readonly signal?: AbortSignal | undefined;
+  /** `cache-imports` */
+  readonly cacheFrom?: readonly CacheSource[] | undefined;
+  readonly cacheTo?: readonly CacheTarget[] | undefined;
 }
 
 /** A stage as it ended. */
@@ -99,4 +103,6 @@ export interface BuildResult {
   readonly stages: readonly StageResult[];
   readonly reasons: readonly StepReason[];
   readonly provenance: ProvenanceFacts;
+  /** Of a cache that was written to a folder of the client, who writes the folder's index. */
+  readonly cacheManifest?: Descriptor | undefined;
 }

@@ -3,7 +3,8 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Paths } from "../common/index.ts";
 import type { ImageStore, LayerHold } from "../image/index.ts";
-import { Trash, type Snapshotter } from "../snapshot/index.ts";
+import type { Descriptor } from "../spec/index.ts";
+import { Trash, type Layer, type Snapshotter } from "../snapshot/index.ts";
 import { BuildCache, type CacheRecord } from "./build-cache.ts";
 import { attestResult, provenanceBuild } from "./attest-result.ts";
 import { BuildProgress } from "./build-progress.ts";
@@ -18,6 +19,7 @@ import { GitSource } from "./git-source.ts";
 import { HttpSource } from "./http-source.ts";
 import { InputTrees } from "./input-trees.ts";
 import { buildWarnings } from "./lint-build.ts";
+import { LazyLayers, type FailedImport, type ImportedCache } from "./lazy-layers.ts";
 import { loadDockerfile, type LoadedDockerfile } from "./load-dockerfile.ts";
 import { OperationWorker } from "./operation-worker.ts";
 import { parseDockerfile, type Dockerfile } from "./parse-dockerfile.ts";
@@ -30,6 +32,7 @@ import { Solver } from "./solver.ts";
 import { layersOf } from "./stage-images.ts";
 import { withNearestStage } from "./stage-names.ts";
 import { stageSources } from "./stage-sources.ts";
+import { exportCaches, importCaches, inlineCache, tellUnusable, type Keepable } from "./travelling-caches.ts";
 import { exportImage } from "./export-image.ts";
 import { walkStages, type WalkedStages } from "./walk-stages.ts";
 import { WhyStore } from "./why-store.ts";
@@ -120,6 +123,7 @@ export class Builder {
     using hold = this.services.images.hold("build");
     try {
       const loaded = await loadDockerfile(request.session, request.frontend.fileName);
+      progress.tell({ type: "source", source: { name: loaded.name, text: loaded.text } });
       const dockerfile = parseDockerfile(loaded.text, { fileName: loaded.name });
       for (const warning of dockerfile.warnings) progress.tell({ type: "line", text: `${warning}\n` });
       const images = await this.#resolveImages(dockerfile, { request, progress, signal });
@@ -127,12 +131,14 @@ export class Builder {
       const plan = createGraph({ dockerfile, options, images, exclude: loaded.exclude, entitlements });
       const warnings = buildWarnings(dockerfile, { frontend: options, images, exclude: loaded.exclude });
       if (warnings) progress.tell({ type: "status", status: warnings });
-      const walked = await this.#walk(plan, { request, progress, signal, materials, hold });
-      return await this.#result(request, { plan, walked, images, loaded, startedMs, progress, materials });
+      const walked = await this.#walkOrAgain(plan, { request, progress, signal, materials, hold });
+      return await this.#result(request, { plan, walked, images, loaded, startedMs, progress, materials, signal });
     } catch (error) {
       throw signal.aborted ? cancelled() : error;
     } finally {
       this.cache.flush();
+      // What a build that failed left is as good as any cache. Where the disk does not take it, it is dropped with the power.
+      await this.services.images.sync().catch(() => undefined);
       await this.#trim();
     }
   }
@@ -176,28 +182,35 @@ export class Builder {
     }
   }
 
-  async #walk(
-    plan: BuildPlan,
-    {
-      request,
-      progress,
-      signal,
-      materials,
-      hold,
-    }: {
-      request: BuildRequest;
-      progress: BuildProgress;
-      signal: AbortSignal;
-      materials: ContextOrigin[];
-      hold: LayerHold;
-    },
-  ): Promise<WalkedStages> {
+  /** A cache from elsewhere that proves to be another than it said is left out, and what it stood for is done here. */
+  async #walkOrAgain(plan: BuildPlan, asked: Omit<Walking, "imports" | "failed">): Promise<Walked> {
+    const { request, progress, signal } = asked;
+    const { session, cacheFrom = [] } = request;
+    const { executor } = this.services;
+    let imports = await importCaches(cacheFrom, { executor, session, progress, signal });
+    for (;;) {
+      const failed: FailedImport = {};
+      try {
+        return await this.#walk(plan, { ...asked, imports, failed });
+      } catch (error) {
+        const { cache, error: cause } = failed;
+        if (!cache || !cause || signal.aborted) throw error;
+        tellUnusable(progress, { name: cache.name, error: cause });
+        imports = imports.filter((one) => one !== cache);
+      }
+    }
+  }
+
+  async #walk(plan: BuildPlan, walking: Walking): Promise<Walked> {
+    const { request, progress, signal, materials, hold, imports, failed } = walking;
     const { images, snapshots, executor, paths } = this.services;
     const { cache, cacheMounts } = this;
-    const { session, frontend } = request;
+    const { session, frontend, cacheTo = [] } = request;
     let worker: OperationWorker | undefined;
     const solver = new Solver<Solved>(plan.nodes, async (node) => worker!.work(node), { signal });
-    const sources = { session, snapshots, cache, http: this.#http, git: this.#git, paths };
+    const layers = new LazyLayers({ images, snapshots, hold, signal: solver.signal }, { imports, failed });
+    const used = new Map<string, CacheRecord>();
+    const sources = { session, snapshots, cache, layers, http: this.#http, git: this.#git, paths };
     const inputs = { ...sources, signal: solver.signal, materials };
     await using trees = new InputTrees(inputs);
     const epoch = frontend.sourceDateEpoch;
@@ -210,6 +223,8 @@ export class Builder {
       slots: this.#slots,
       inFlight: this.#inFlight,
       hold,
+      layers,
+      used,
       trees,
       progress,
       session,
@@ -223,14 +238,20 @@ export class Builder {
     for (const [index, title] of plan.metaTitles.entries()) {
       progress.tell({ type: "line", text: `Step ${index + 1}/${plan.total} : ${title}\n` });
     }
-    const makers = { images, snapshots, cache, epoch };
+    const makers = { images, snapshots, cache, layers, epoch };
     const { dialect } = request;
     try {
-      return await walkStages({ plan, solver, makers, progress, dialect });
+      const walked = await walkStages({ plan, solver, makers, progress, dialect });
+      // What is to be written elsewhere must be here whole, whatever the result needs of it.
+      const isWhole = cacheTo.some((target) => target.type !== "inline" && target.mode === "max");
+      if (isWhole) for (const { top } of used.values()) await layers.need(top === "" ? undefined : top);
+      return { ...walked, used };
     } catch (error) {
       // What failed first is what tells why, not what it ended.
       await solver.settle();
       throw error;
+    } finally {
+      for (const record of layers.arrived()) cache.put(record);
     }
   }
 
@@ -238,10 +259,11 @@ export class Builder {
     request: BuildRequest,
     done: {
       plan: BuildPlan;
-      walked: WalkedStages;
+      walked: Walked;
       images: ReadonlyMap<string, BaseImage>;
       loaded: LoadedDockerfile;
       startedMs: number;
+      signal: AbortSignal;
       progress: BuildProgress;
       materials: readonly ContextOrigin[];
     },
@@ -257,10 +279,14 @@ export class Builder {
     const bases = [...images.values()].map(({ reference, imageId: id }) =>
       imageMaterial(reference, { id, repoDigests: found(id) }),
     );
+    const layers = layersOf(this.services.snapshots, end.top);
+    const keep = { used: walked.used, layers };
+    const { cacheTo = [], dialect } = request;
+    const isInline = cacheTo.some(({ type }) => type === "inline") && dialect === "buildkit";
     const result: BuildResult = {
       imageId: end.imageId === "" ? undefined : end.imageId,
-      config: end.config,
-      layers: layersOf(this.services.snapshots, end.top),
+      config: isInline ? { ...end.config, ...inlineCache(this.cache, keep) } : end.config,
+      layers,
       stages,
       reasons,
       provenance: {
@@ -274,7 +300,18 @@ export class Builder {
     const exported = await exportImage(this.services, result, { tags: request.tags });
     await this.#attest(request, { result: exported, plan });
     this.why.record(request, { loaded, outcomes: walked.outcomes, imageId: exported.imageId, reasons });
-    return exported;
+    const cacheManifest = await this.#exportCaches(request, { keep, progress, signal: done.signal });
+    return { ...exported, cacheManifest };
+  }
+
+  #exportCaches(
+    { cacheTo = [], session }: BuildRequest,
+    { keep, progress, signal }: { keep: Keepable; progress: BuildProgress; signal: AbortSignal },
+  ): Promise<Descriptor | undefined> {
+    const { images, executor, snapshots } = this.services;
+    const chain = (top: string): readonly Layer[] => snapshots.chain(top).toReversed();
+    const travel = { images, executor, session, progress, signal };
+    return exportCaches(cacheTo, { ...travel, keep, cache: this.cache, chain });
   }
 
   async #attest(
@@ -299,6 +336,19 @@ export class Builder {
     }
   }
 }
+
+interface Walking {
+  readonly request: BuildRequest;
+  readonly progress: BuildProgress;
+  readonly signal: AbortSignal;
+  readonly materials: ContextOrigin[];
+  readonly hold: LayerHold;
+  readonly imports: readonly ImportedCache[];
+  /** Gets the cache that did not hold what it said. */
+  readonly failed: FailedImport;
+}
+
+type Walked = WalkedStages & Pick<Keepable, "used">;
 
 /** Secrets of commands that ran when a former engine was killed. */
 function removeLeftovers({ run }: Paths): void {

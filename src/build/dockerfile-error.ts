@@ -34,14 +34,14 @@ export class DockerfileFault extends Error {
  *        3 | FORM vitrine/base
  *          | ^
  *
- * `data` holds `{file, line, column}`.
+ * `data` holds `{file, line, column, sentence}`.
  */
 export function faultToError(fault: DockerfileFault, source: SourceText): EngineError {
   const { line, column } = fault.position;
   const sentence =
     fault.code === "unsupported" ? fault.message : `dockerfile parse error on line ${line}: ${fault.message}`;
   return new EngineError(fault.code, `${sentence}\n${showPlace(fault.position, source)}`, {
-    data: { file: source.fileName, line, column },
+    data: { file: source.fileName, line, column, sentence },
   });
 }
 
@@ -70,7 +70,12 @@ export function faultAt<Result>(source: SourceText, instruction: { position: Pos
       known ? error.code : "invalidArgument",
       `${(error as Error).message}\n${showPlace(position, source)}`,
       {
-        data: { ...(known ? error.data : {}), file: source.fileName, ...position },
+        data: {
+          ...(known ? error.data : {}),
+          file: source.fileName,
+          ...position,
+          sentence: (error as Error).message,
+        },
       },
     );
   }

@@ -96,7 +96,7 @@ export async function runExec(
     if (exitCode !== 0) throw failure(operation.command, exitCode);
     cleanMountPoints(snapshots.diffDirectory(containerId), missing);
     if (epoch !== undefined) clampTimes(snapshots.diffDirectory(containerId), epoch);
-    const layer = await snapshots.commit(containerId);
+    const layer = await snapshots.commit(containerId, { lasting: false });
     return { top: layer?.chainId ?? base, containerId };
   } finally {
     await removeSnapshot(snapshots, containerId);
@@ -105,5 +105,5 @@ export async function runExec(
 
 function failure(command: readonly string[], exitCode: number): EngineError {
   const message = `The command '${command.join(" ")}' returned a non-zero code: ${exitCode}`;
-  return new EngineError("internal", message, { data: { exitCode } });
+  return new EngineError("internal", message, { data: { exitCode, command } });
 }

@@ -1,6 +1,7 @@
 import type { ImageRecord } from "../image/index.ts";
 import type { ImageRunConfig } from "../spec/index.ts";
 import type { BuildLimits } from "./build-request.ts";
+import type { CachePlace } from "./cache-place.ts";
 import type { BuildSession } from "./session.ts";
 
 /** A mount of a step's container beside those that every container has. */
@@ -50,6 +51,11 @@ export interface Executor {
    * words.
    */
   resolveBase(reference: string, options: ResolveBaseOptions): Promise<ImageRecord>;
+  /** A cache in a registry, by the tag or digest that names it. */
+  cacheRepository(
+    reference: string,
+    options: { session: Pick<BuildSession, "credentials">; signal: AbortSignal; actions: "pull" | "pull,push" },
+  ): Promise<CachePlace>;
 }
 
 export interface ResolveBaseOptions {

@@ -17,6 +17,8 @@ export async function exportImage(
   const isEmpty = known === undefined && (config.history ?? []).length === 0;
   if (isEmpty) throw new EngineError("invalidArgument", "No image was generated. Is your Dockerfile empty?");
   const imageId = known ?? (await images.create(Buffer.from(JSON.stringify(config)), { layers })).id;
+  // The images between the steps, too, and where there is no tag.
+  await images.sync();
   for (const reference of references) {
     const { tag = "latest", ...repository } = reference;
     await images.tag(imageId, { repository: familiarString(repository), tag });

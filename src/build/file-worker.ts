@@ -48,7 +48,7 @@ export async function fileKey(
     const resolved = await inWords(action, () => resolveCopy(context, operation, action));
     copies.set(action, resolved);
     for (const { path, digest, entries = [] } of resolved.found) {
-      components.push([entries.length > 0 ? `folder ${path}` : `file ${path}`, digest]);
+      components.push([digest.startsWith("dir:") ? `folder ${path}` : `file ${path}`, digest]);
       digests.push(digest);
       for (const [entry, value] of entries) details.push([`file ${entry}`, value]);
     }
@@ -189,7 +189,7 @@ async function doAction({ signal }: WorkContext, action: FileAction, target: Tar
   const resolved = await target.copies.get(action)?.sources();
   if (!resolved) throw new EngineError("internal", "A copy has no sources");
   for (const source of resolved.sources) {
-    await copySource(copier, source, { action, tree: resolved.tree, root: target.root, destination, asked });
+    await copySource(copier, source, { action, tree: resolved.tree, root: target.root, destination });
   }
 }
 
@@ -198,11 +198,10 @@ interface SourceCopy {
   readonly tree: SourceTree;
   readonly root: string;
   readonly destination: string;
-  readonly asked: Owner | undefined;
 }
 
 async function copySource(copier: FileCopier, source: Source, copy: SourceCopy): Promise<void> {
-  const { action, tree, root, asked } = copy;
+  const { action, tree, root } = copy;
   const directory = source.type === "directory";
   const flags = directory ? openFlags.directory : openFlags.readOnly | openFlags.nonBlock;
   const fd = openInRoot(tree.rootFd, source.path, { flags });
@@ -212,7 +211,8 @@ async function copySource(copier: FileCopier, source: Source, copy: SourceCopy):
     const kind = action.unpack ? await archiveKind(fd, source.path) : undefined;
     if (kind !== undefined) {
       closeFd(makeDirectories(copier.rootFd, destination, undefined));
-      await extractTree(decompress(readDescriptor(fd)), root, destination, asked ? { chown: asked } : {});
+      // Its files keep the archive's owners, whatever --chown says, as with Docker and BuildKit.
+      await extractTree(decompress(readDescriptor(fd)), root, destination);
       return;
     }
     const stat = statFd(fd);

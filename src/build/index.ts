@@ -11,6 +11,8 @@ export type {
   StageResult,
   StepReason,
 } from "./build-request.ts";
+export { cacheSource, cacheTarget, type CacheSource, type CacheTarget } from "./cache-options.ts";
+export type { CachePlace } from "./cache-place.ts";
 export { copyOptions, type CopyOptions } from "./copy-options.ts";
 export { buildWarnings } from "./lint-build.ts";
 export { lintBases, lintDockerfile, type LintOptions } from "./lint-dockerfile.ts";
@@ -35,6 +37,7 @@ export type {
 } from "./progress.ts";
 export { parseExposedPorts } from "./ports.ts";
 export { mountOrigins, mountTarget, runMounts, type RunMount } from "./run-mounts.ts";
+export { buildkitSentence } from "./step-failure.ts";
 export type { StepEvent } from "./step-events.ts";
 export type { BuildSession, FilesOptions, LocalTree, SshSocket } from "./session.ts";
 export { expandWord, expandWords } from "./shell-words.ts";

@@ -10,6 +10,7 @@ import { parseHttpUrl, shownUrl } from "./http-request.ts";
 import { gitOrigin, type ContextOrigin } from "./remote-session.ts";
 import { gitAuthorization, type GitSource } from "./git-source.ts";
 import type { HttpSource } from "./http-source.ts";
+import type { LazyLayers } from "./lazy-layers.ts";
 import { MountedSnapshot } from "./mounted-snapshot.ts";
 import type { GitOperation, GraphNode, HttpOperation } from "./operation.ts";
 import type { BuildSession } from "./session.ts";
@@ -36,6 +37,7 @@ export interface InputSources {
   readonly session: BuildSession;
   readonly snapshots: Snapshotter;
   readonly cache: BuildCache;
+  readonly layers: LazyLayers;
   readonly http: HttpSource;
   readonly git: GitSource;
   readonly paths: Paths;
@@ -83,6 +85,7 @@ export class InputTrees implements AsyncDisposable {
   layers(top: string | undefined): Promise<InputTree> {
     return this.#once(`layers ${top ?? ""}`, async () => {
       const { snapshots, cache } = this.sources;
+      await this.sources.layers.need(top);
       const snapshot = this.#disposal.use(await MountedSnapshot.create(snapshots, top));
       const memory = top === undefined ? undefined : memoryOf(cache, top);
       return this.#tree(snapshot.root, { isContext: false, isPrivate: true, memory });
@@ -91,7 +94,8 @@ export class InputTrees implements AsyncDisposable {
 
   /** Layers' digests hold for as long as the layers do, so that a copy that is known needs no mount. */
   knownDigest(top: string | undefined, path: string): string | undefined {
-    return top === undefined ? undefined : this.sources.cache.pathDigest(top, path);
+    if (top === undefined) return undefined;
+    return this.sources.cache.pathDigest(top, path) ?? this.sources.layers.pathDigest(top, path);
   }
 
   #once<Opened>(id: string, open: () => Promise<Opened>): Promise<Opened> {

@@ -29,11 +29,11 @@ export class MountedSnapshot implements AsyncDisposable {
     return new MountedSnapshot(snapshots, key);
   }
 
-  /** The layer of what was changed; undefined when nothing was. */
+  /** The layer of what was changed, which may not be on disk yet; undefined when nothing was. */
   async commit(): Promise<Layer | undefined> {
     await unmountWhenFree(this.root);
     this.#mounted = false;
-    return this.snapshots.commit(this.key);
+    return this.snapshots.commit(this.key, { lasting: false });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

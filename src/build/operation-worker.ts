@@ -70,11 +70,13 @@ export class OperationWorker {
   }
 
   async #merge(operation: MergeOperation): Promise<Solved> {
-    const { snapshots, solver, hold } = this.context;
+    const { snapshots, solver, hold, layers } = this.context;
     const [first, ...rest] = await Promise.all(operation.inputs.map((input) => solver.solve(input)));
     let top = first?.top;
+    await layers.need(top);
     for (const layered of rest) {
       if (layered.top === undefined) continue;
+      await layers.need(layered.top);
       for (const layer of snapshots.chain(layered.top).toReversed()) {
         // The chain that is there already is taken as it is, without its archive.
         const applied = await snapshots.apply(top, snapshots.packLayer(layer.chainId), { diffId: layer.diffId });
@@ -106,12 +108,13 @@ export class OperationWorker {
     const solved = (record: CacheRecord, cached: boolean): Solved => {
       const top = record.top === "" ? undefined : record.top;
       this.context.hold.add(top);
+      this.context.used.set(key, record);
       const { createdMs, containerId } = record;
       return { top, cached, createdMs, containerId, sourceDigests: digests, components: [...components, ...details] };
     };
     if (node.ignoreCache) return solved(await this.#make(node, key, make), false);
     for (;;) {
-      const known = this.#find(key);
+      const known = this.#find(key, node);
       if (known) return solved(known, true);
       const running = inFlight.get(key);
       if (!running) break;
@@ -132,19 +135,22 @@ export class OperationWorker {
     }
   }
 
-  #find(key: string): CacheRecord | undefined {
-    const { cache, snapshots } = this.context;
+  #find(key: string, { operation, name }: GraphNode): CacheRecord | undefined {
+    const { cache, snapshots, layers } = this.context;
     const record = cache.find(key);
-    if (!record || (record.top !== "" && !snapshots.layer(record.top))) return undefined;
+    if (!record || (record.top !== "" && !snapshots.layer(record.top))) {
+      return layers.find(key, { kind: operation.kind, description: name });
+    }
     cache.use(key);
     return record;
   }
 
   async #make(node: GraphNode, key: string, make: () => Promise<Made>): Promise<CacheRecord> {
-    const { cache, hold, signal, slots, snapshots } = this.context;
+    const { cache, hold, layers, signal, slots, snapshots } = this.context;
     using _slot = await slots.take(signal);
     const base = node.operation.inputs[0];
     const below = await this.#top(base);
+    await layers.need(below);
     const { top, containerId } = await make();
     hold.add(top);
     const sizeBytes = top === undefined || top === below ? 0 : (snapshots.layer(top)?.sizeBytes ?? 0);

@@ -130,7 +130,7 @@ export interface GraphNode {
   /** `[build 2/4] RUN make` */
   readonly name: string;
   /** Where it stands, for errors. */
-  readonly place?: { readonly instruction: string; readonly position: Position };
+  readonly place?: { readonly instruction: string; readonly position: Position; readonly endLine: number };
   /** Runs again whatever the cache has. */
   readonly ignoreCache: boolean;
 }

@@ -13,7 +13,7 @@ import {
 import { expandInstruction } from "./expand-instruction.ts";
 import { flagValue, type CopyInstruction, type RunInstruction } from "./instruction.ts";
 import { applyMetadata, resolveWorkingDirectory } from "./metadata-steps.ts";
-import type { ExecMount, OperationId } from "./operation.ts";
+import type { ExecMount, GraphNode, OperationId } from "./operation.ts";
 import { parseExposedPorts } from "./ports.ts";
 import { shellOf } from "./run-config.ts";
 import { mountTarget, runMounts, type RunMount } from "./run-mounts.ts";
@@ -80,8 +80,9 @@ function planWorkdir(
 function aboutOf(
   instruction: StepInstruction,
   { name, ignoreCache }: Pick<Place, "name" | "ignoreCache">,
-): { name: string; ignoreCache: boolean; place: { instruction: string; position: StepInstruction["position"] } } {
-  return { name, ignoreCache, place: { instruction: instruction.source, position: instruction.position } };
+): Pick<GraphNode, "name" | "ignoreCache"> & Required<Pick<GraphNode, "place">> {
+  const { source, position, endLine } = instruction;
+  return { name, ignoreCache, place: { instruction: source, position, endLine } };
 }
 
 function planCopy(planning: Planning, instruction: CopyInstruction, place: Place): Change {

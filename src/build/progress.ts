@@ -65,6 +65,8 @@ export interface BuildStatus {
  */
 export type BuildEvent =
   | { readonly type: "status"; readonly status: BuildStatus }
+  /** The Dockerfile, before anything of it is read. */
+  | { readonly type: "source"; readonly source: { readonly name: string; readonly text: string } }
   | { readonly type: "container"; readonly vertex: OperationId; readonly containerId: string }
   /** Stages that the build does, in the Dockerfile's order; steps of each come later. */
   | { readonly type: "stages"; readonly stages: readonly number[] }

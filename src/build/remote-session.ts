@@ -3,6 +3,7 @@ import { copyFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { EngineError, newId, type Paths } from "../common/index.ts";
 import type { Trash } from "../snapshot/index.ts";
+import type { CachePlace } from "./cache-place.ts";
 import { archiveKind } from "./archive-kind.ts";
 import { parseGitReference, shownRemote, type GitReference } from "./git-reference.ts";
 import { gitAuthorization, type GitSource } from "./git-source.ts";
@@ -85,6 +86,12 @@ export class RemoteSession implements BuildSession, AsyncDisposable {
 
   credentials(host: string): ReturnType<BuildSession["credentials"]> {
     return this.#session.credentials(host);
+  }
+
+  async cacheFolder(
+    ...asked: Parameters<NonNullable<BuildSession["cacheFolder"]>>
+  ): Promise<CachePlace | undefined> {
+    return this.#session.cacheFolder?.(...asked);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,3 +1,4 @@
+import type { CachePlace } from "./cache-place.ts";
 import type { Credentials } from "../registry/index.ts";
 
 /** A folder that the engine may read while it is not disposed. */
@@ -37,4 +38,9 @@ export interface BuildSession {
   ssh(id: string): Promise<SshSocket | undefined>;
   /** Of a registry's host; undefined: anonymous. */
   credentials(host: string): Promise<Credentials | undefined>;
+  /** A folder of the client that holds caches, read by the digest of a manifest. Undefined, or absent: it offers none. */
+  cacheFolder?(
+    folder: string,
+    options: { readonly digest: string | undefined; readonly signal: AbortSignal },
+  ): Promise<CachePlace | undefined>;
 }

@@ -1,5 +1,6 @@
 import { EngineError } from "../common/index.ts";
 import type { GraphNode, OperationId } from "./operation.ts";
+import { stepFailure } from "./step-failure.ts";
 
 /**
  * Works out operations of a graph, each once, as soon as it is asked for: whoever needs the results of others asks for them. The
@@ -48,7 +49,8 @@ export class Solver<Result> {
   async #begin(node: GraphNode): Promise<Result> {
     try {
       return await this.work(node);
-    } catch (error) {
+    } catch (thrown) {
+      const error = stepFailure(thrown, node);
       this.fail(error);
       throw error;
     }

@@ -5,6 +5,7 @@ import type { Snapshotter } from "../snapshot/index.ts";
 import type { HistoryEntry, ImageConfig, ImageRunConfig } from "../spec/index.ts";
 import type { BuildCache } from "./build-cache.ts";
 import type { Change } from "./create-graph.ts";
+import type { LazyLayers } from "./lazy-layers.ts";
 import { stepKey } from "./run-config.ts";
 import type { Solved } from "./work-context.ts";
 
@@ -21,6 +22,7 @@ export interface ImageMakers {
   readonly images: ImageStore;
   readonly snapshots: Snapshotter;
   readonly cache: BuildCache;
+  readonly layers: LazyLayers;
   readonly epoch: number | undefined;
 }
 
@@ -38,6 +40,8 @@ export async function nameStep(
 ): Promise<NamedStep> {
   const { images, cache, snapshots } = makers;
   const top = solved ? solved.top : before.top;
+  // Its image is named at once, and an image is here whole.
+  await makers.layers.need(top);
   const runConfig: ImageRunConfig = { ...change.state.runConfig, Image: before.imageId };
   const command = [...change.command(solved?.sourceDigests ?? [])];
   const ran = change.container === "run" ? { Entrypoint: null } : {};
@@ -60,6 +64,7 @@ export async function nameStep(
   const image = await images.create(Buffer.from(JSON.stringify(config)), {
     layers: layersOf(snapshots, top),
     ...(before.imageId === "" ? {} : { parent: before.imageId }),
+    lasting: false,
   });
   cache.recordImage(key, image.id);
   return { after: { imageId: image.id, config: image.config, top }, cached: solved?.cached === true, containerId };
@@ -132,7 +137,7 @@ export function addBuildkitHistory(
   const { author } = change.state;
   const isLayer = solved !== undefined && top !== undefined;
   const diffIds = isLayer
-    ? layersOf(makers.snapshots, top).map((id) => makers.snapshots.layer(id)?.diffId ?? "")
+    ? makers.layers.chain(top).map(({ diffId }) => diffId)
     : undefined;
   const grown = diffIds !== undefined && diffIds.length > before.rootfs.diff_ids.length;
   const entry: HistoryEntry = {

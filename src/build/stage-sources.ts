@@ -61,7 +61,6 @@ export function stageSources(
   const names: (string | undefined)[] = [];
   const found: Omit<SourcedStage, "needed">[] = [];
   for (const [index, stage] of written.entries()) {
-    checkName(stage, names, dockerfile);
     const origin = fromOrigin(stage.from, { names, dockerfile, meta, contexts: options.contexts });
     const triggers = triggersOf(origin, found, images);
     found.push({ index, name: stage.from.name, from: stage.from, origin, triggers, instructions: stage.instructions });
@@ -195,7 +194,7 @@ function fromOrigin(from: FromInstruction, context: Lookup & { meta: BuildArgume
   }
   const override = from.name === undefined ? undefined : contexts[from.name];
   if (override !== undefined && from.name !== undefined) return contextOrigin(from.name, override);
-  const stage = names.indexOf(image.toLowerCase());
+  const stage = names.lastIndexOf(image.toLowerCase());
   if (stage >= 0) return { kind: "stage", index: stage };
   const context_ = contexts[image];
   if (context_ !== undefined) return contextOrigin(image, context_);
@@ -243,12 +242,6 @@ function checkLoops({ stages, source }: Dockerfile): void {
   } catch (error) {
     throw error instanceof DockerfileFault ? faultToError(error, source) : error;
   }
-}
-
-function checkName(stage: Stage, names: readonly (string | undefined)[], dockerfile: Dockerfile): void {
-  const { name, position } = stage.from;
-  if (name === undefined || !names.includes(name)) return;
-  throw faultToError(new DockerfileFault(`${name} stage name already used`, position), dockerfile.source);
 }
 
 function atPlace<Result>(dockerfile: Dockerfile, instruction: Instruction, action: () => Result): Result {

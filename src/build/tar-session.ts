@@ -47,7 +47,7 @@ export class TarSession implements BuildSession, AsyncDisposable {
     const root = join(options.paths.temporary, `build-${newId().slice(0, 16)}`);
     mkdirSync(root, { recursive: true, mode: 0o700 });
     try {
-      await extractTree(limited(decompress(source), options.signal), root, "/");
+      await extractTree(limited(decompress(source), options.signal), root, "/", { endMark: "optional" });
     } catch (error) {
       options.trash.add(root);
       throw error;

@@ -3,7 +3,7 @@ import type { BuildProgress } from "./build-progress.ts";
 import type { StageResult } from "./build-request.ts";
 import { scratchConfig } from "./config-state.ts";
 import type { BuildPlan, Change, PlannedStage, Step } from "./create-graph.ts";
-import { addBuildkitHistory, layersOf, nameStep, type ImageMakers, type StageImage } from "./stage-images.ts";
+import { addBuildkitHistory, nameStep, type ImageMakers, type StageImage } from "./stage-images.ts";
 import type { Solver } from "./solver.ts";
 import type { Component, Solved } from "./work-context.ts";
 
@@ -50,11 +50,12 @@ export async function walkStages(walk: Omit<Walk, "outcomes" | "ends">): Promise
   const stages = await Promise.all(
     plan.stages.map(async ({ index, name }): Promise<StageResult> => {
       const { config, top } = await whole.ends.get(index)!;
-      return { index, name, config, layers: layersOf(makers.snapshots, top) };
+      return { index, name, config, layers: makers.layers.chain(top).map(({ chainId }) => chainId) };
     }),
   );
   const end = await whole.ends.get(plan.target.index);
   if (!end) throw new EngineError("invalidArgument", "No image was generated. Is your Dockerfile empty?");
+  await makers.layers.need(end.top);
   return { end, stages, outcomes: whole.outcomes.toSorted((left, right) => left.number - right.number) };
 }
 

@@ -89,11 +89,9 @@ function changes(before: readonly Component[] | undefined, now: readonly Compone
   if (before === undefined) return ["this step was not part of the last build"];
   const old = new Map(before);
   const fresh = new Map(now.slice(0, maxComponents));
+  settleFolders(old, fresh);
   const sentences: string[] = [];
-  const filesAreKnown = [...old.keys(), ...fresh.keys()].some((name) => name.startsWith("file "));
   for (const [name, value] of fresh) {
-    // A folder is told by its files.
-    if (name.startsWith("folder ") && filesAreKnown) continue;
     const was = old.get(name);
     if (was === value) continue;
     if (name === "base")
@@ -103,6 +101,21 @@ function changes(before: readonly Component[] | undefined, now: readonly Compone
   }
   for (const name of old.keys()) if (!fresh.has(name)) sentences.push(`${name} is gone`);
   return sentences.length > 0 ? sentences : ["the cache no longer has it, or was not to be used"];
+}
+
+/** A folder is told by its files where both builds looked at them, else by itself: a digest that was remembered comes without them. */
+function settleFolders(old: Map<string, string>, fresh: Map<string, string>): void {
+  for (const folder of [...fresh.keys()].filter((name) => name.startsWith("folder "))) {
+    const file = folder.replace("folder ", "file ");
+    const isInside = (name: string): boolean =>
+      file === "file ." ? name.startsWith("file ") : name === file || name.startsWith(`${file}/`);
+    const both = [old, fresh].map((components) => [...components.keys()].filter(isInside));
+    const byFiles = old.get(folder) !== fresh.get(folder) && both.every((files) => files.length > 0);
+    for (const components of [old, fresh]) {
+      if (byFiles) components.delete(folder);
+      else for (const name of both.flat()) components.delete(name);
+    }
+  }
 }
 
 const shownLength = 60;

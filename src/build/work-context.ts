@@ -8,6 +8,7 @@ import type { CacheMounts } from "./cache-mounts.ts";
 import type { Executor } from "./executor.ts";
 import type { InputTrees } from "./input-trees.ts";
 import type { BuildSession } from "./session.ts";
+import type { LazyLayers } from "./lazy-layers.ts";
 import type { Slots } from "./slots.ts";
 import type { Solver } from "./solver.ts";
 
@@ -38,6 +39,10 @@ export interface WorkContext {
   /** Work under way of every build, by key: whoever needs the same waits for it. */
   readonly inFlight: Map<string, Promise<CacheRecord>>;
   readonly hold: LayerHold;
+  /** Of this build: those of caches elsewhere come when something is made of them. */
+  readonly layers: LazyLayers;
+  /** Records that this build found or made, by key. */
+  readonly used: Map<string, CacheRecord>;
   readonly trees: InputTrees;
   readonly progress: BuildProgress;
   readonly session: BuildSession;

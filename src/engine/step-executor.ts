@@ -1,6 +1,7 @@
-import type { Executor, ExecutorStep, ResolveBaseOptions, StepMount } from "../build/index.ts";
+import type { CachePlace, Executor, ExecutorStep, ResolveBaseOptions, StepMount } from "../build/index.ts";
 import { EngineError, toEngineError } from "../common/index.ts";
-import type { ImageRecord } from "../image/index.ts";
+import { repositoryClient, type ImageRecord } from "../image/index.ts";
+import { defaultRegistrySettings } from "../registry/index.ts";
 import { parseReference, withDefaultTag, type HostConfig } from "../spec/index.ts";
 import { completeHostConfig } from "./container-request.ts";
 import { newRunState, type ContainerMount, type ContainerRecord } from "./container-record.ts";
@@ -35,6 +36,24 @@ export class StepExecutor implements Executor {
       }
     }
     return images.get(reference);
+  }
+
+  async cacheRepository(
+    name: string,
+    { session, signal, actions }: Parameters<Executor["cacheRepository"]>[1],
+  ): Promise<CachePlace> {
+    const reference = withDefaultTag(parseReference(name));
+    const credentials = await session.credentials(reference.domain);
+    const settings = this.core.options.registries ?? defaultRegistrySettings;
+    const repository = repositoryClient(reference, { settings, credentials, signal, actions });
+    const wanted = reference.digest ?? reference.tag ?? "latest";
+    return {
+      manifest: async () => (await repository.manifestBytes(wanted)).bytes,
+      blob: (blob, left) => repository.blob(blob, { signal: left }),
+      has: (digest) => repository.hasBlob(digest),
+      put: (blob, open) => repository.uploadBlob(blob, open),
+      putManifest: async (bytes, descriptor) => void (await repository.putManifest(wanted, { bytes, descriptor })),
+    };
   }
 
   async run(step: ExecutorStep, onOutput: Parameters<Executor["run"]>[1]): Promise<{ exitCode: number }> {

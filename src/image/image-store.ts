@@ -11,6 +11,7 @@ import {
 } from "../spec/index.ts";
 import type { Attestation } from "./attestation-table.ts";
 import { attestImage, attestedPredicate } from "./attest-image.ts";
+import { CarriedLayers } from "./carried-layers.ts";
 import { checkImages, type ImageCheckCounts } from "./check-images.ts";
 import { collectImages } from "./collect-images.ts";
 import { createImage } from "./create-image.ts";
@@ -111,6 +112,11 @@ export class ImageStore {
     return createImage(this.#services, configBytes, options);
   }
 
+  /** Resolves once every image, and every layer, that is there now outlives a power cut. */
+  async sync(): Promise<void> {
+    return this.#services.table.unsynced.sync(this.#services);
+  }
+
   /** Keeps layers that no image names yet from being collected. Dispose it when the image is created. */
   hold(purpose: string): LayerHold {
     return this.#services.holds.hold(purpose);
@@ -126,8 +132,14 @@ export class ImageStore {
     return releaseLayers(this.#services, chainIds);
   }
 
+  /** Layers to and from places that are no images: the caches of builds. */
+  carry(purpose: string): CarriedLayers {
+    return new CarriedLayers(this.#services, purpose);
+  }
+
   /** Puts `repository:tag` on an image; the tag moves when another image had it. */
   async tag(source: string, target: { repository: string; tag: string }): Promise<void> {
+    await this.sync();
     tagImage(this.#services.table, source, target);
   }
 

@@ -1,3 +1,4 @@
+export type { CarriedLayers } from "./carried-layers.ts";
 export type { Attestation } from "./attestation-table.ts";
 export { applyConfigChanges } from "./config-change.ts";
 export { chainIdsOf } from "./chain-ids.ts";

@@ -51,7 +51,10 @@ export async function sendBlob(push: Push, { blob, id }: { blob: Descriptor; id:
 }
 
 /** As the layer came; or compressed now, and kept, so that the next push sends the same bytes. */
-async function blobOf({ services, lease, signal }: Push, layer: Layer): Promise<Descriptor> {
+export async function blobOf(
+  { services, lease, signal }: Pick<Push, "services" | "lease" | "signal">,
+  layer: Layer,
+): Promise<Descriptor> {
   const { table, content } = services;
   const known = table.blobOf(layer.diffId);
   // A plain one is kept for its bytes' sake; nobody wants to upload it.

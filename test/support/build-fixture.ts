@@ -1,5 +1,5 @@
 import { Database } from "bun:sqlite";
-import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   build,
@@ -155,6 +155,22 @@ export class ChrootExecutor implements Executor {
     readonly snapshots: Snapshotter,
     readonly images: ImageStore,
   ) {}
+
+  /** Caches in folders of this machine: what registries are to an engine. */
+  async cacheRepository(folder: string): ReturnType<Executor["cacheRepository"]> {
+    const path = (digest: string): string => join(folder, digest.replace(":", "-"));
+    return {
+      manifest: async () => readFileSync(path("manifest")),
+      async *blob({ digest }) {
+        yield readFileSync(path(digest));
+      },
+      has: async (digest) => existsSync(path(digest)),
+      async put({ digest }, open) {
+        await Bun.write(path(digest), Buffer.concat(await Array.fromAsync(open())));
+      },
+      putManifest: async (bytes) => void (await Bun.write(path("manifest"), bytes)),
+    };
+  }
 
   async resolveBase(reference: string): Promise<ImageRecord> {
     return this.images.get(reference);

@@ -1,7 +1,7 @@
 import { EngineError } from "../../common/index.ts";
 import { controlMethods as methods, historyEvents, type HistoryRecord, type SolveRequest } from "./control-messages.ts";
 import { serverStreaming, unary, type GrpcMethods } from "./grpc-server.ts";
-import { statusOf } from "./grpc-status.ts";
+import { statusMessage, statusOf } from "./grpc-status.ts";
 import { timestampOf } from "./status-records.ts";
 
 /** The oldest that are neither pinned nor under way go first. */
@@ -26,7 +26,7 @@ export class BuildHistory {
     this.#tell({ type: historyEvents.started, record });
     return (outcome) => {
       record.completedAt = timestampOf(Date.now());
-      if ("error" in outcome) record.error = statusOf(outcome.error);
+      if ("error" in outcome) record.error = statusMessage.of(statusOf(outcome.error));
       else record.exporterResponse = outcome.response;
       this.#tell({ type: historyEvents.complete, record });
       this.#dropOldest();

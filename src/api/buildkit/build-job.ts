@@ -1,10 +1,11 @@
-import type { BuildStatus, Exported } from "../../build/index.ts";
+import type { BuildResult, BuildStatus, CacheTarget, Exported } from "../../build/index.ts";
 import { EngineError } from "../../common/index.ts";
+import type { BuildSource } from "./build-error.ts";
 
 /** What a build that a client asked for left, and whatever a frontend says beside it. */
 export interface JobResult {
   /** Undefined for a result without files. */
-  readonly exported: Exported | undefined;
+  readonly exported: (Exported & Pick<BuildResult, "cacheManifest">) | undefined;
   readonly metadata: ReadonlyMap<string, Uint8Array>;
 }
 
@@ -24,6 +25,9 @@ export class BuildJob {
   readonly results = new Map<string, JobResult>();
   #nextResult = 0;
   #entitlements: readonly string[] = [];
+  /** The Dockerfile, once the build has read it. */
+  source: BuildSource | undefined;
+  #cacheTo: readonly CacheTarget[] = [];
 
   constructor(
     readonly reference: string,
@@ -46,6 +50,15 @@ export class BuildJob {
   /** What the client lets the build do beyond the usual. */
   allow(entitlements: readonly string[]): void {
     this.#entitlements = entitlements;
+  }
+
+  /** Where what the build made is to be kept, beside here. */
+  get cacheTo(): readonly CacheTarget[] {
+    return this.#cacheTo;
+  }
+
+  keepCacheIn(targets: readonly CacheTarget[]): void {
+    this.#cacheTo = targets;
   }
 
   tell(status: BuildStatus): void {

@@ -2,9 +2,11 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
-import type { BuildSession, FilesOptions, LocalTree, SshSocket } from "../../build/index.ts";
+import type { BuildSession, CachePlace, FilesOptions, LocalTree, SshSocket } from "../../build/index.ts";
 import { EngineError, toEngineError } from "../../common/index.ts";
 import type { OutgoingHttpHeaders } from "node:http2";
+import { clientContent } from "./client-content.ts";
+import { contentMethods } from "./content-messages.ts";
 import type { CallOptions } from "./grpc-client.ts";
 import { receiveFolder, type FolderProgress } from "./receive-folder.ts";
 import { sendFolder } from "./send-folder.ts";
@@ -99,6 +101,14 @@ export class ClientSession implements BuildSession {
     } catch (error) {
       return absent(error);
     }
+  }
+
+  async cacheFolder(
+    folder: string,
+    options: { digest: string | undefined; signal: AbortSignal },
+  ): Promise<CachePlace | undefined> {
+    if (!this.session.offers(contentMethods.info.path)) return undefined;
+    return clientContent(this.session, { ...options, store: `local:${folder}` });
   }
 
   /** Writes one archive to where the client wants it. */

@@ -1,4 +1,5 @@
 // Types of moby.buildkit.v1.Control (moby/buildkit, api/services/control/control.proto, api/types/worker.proto, solver/pb/ops.proto).
+import { statusMessage, type StatusDetail } from "./grpc-status.ts";
 import {
   bytes,
   flag,
@@ -258,14 +259,12 @@ export const usageRecordMessage = message<{
   parents: manyTexts(12),
 });
 
-const rpcStatusMessage = message<{ code: number; message: string }>({ code: integer(1), message: text(2) });
-
 const historyRecordMessage = message<{
   ref: string;
   frontend: string;
   frontendAttrs: ReadonlyMap<string, string>;
   exporters: readonly Exporter[];
-  error: { code: number; message: string } | undefined;
+  error: { code: number; message: string; details: readonly StatusDetail[] } | undefined;
   createdAt: Timestamp | undefined;
   completedAt: Timestamp | undefined;
   exporterResponse: ReadonlyMap<string, string>;
@@ -280,7 +279,7 @@ const historyRecordMessage = message<{
   frontend: text(2),
   frontendAttrs: mapOf(3, text),
   exporters: many(4, exporterMessage),
-  error: one(5, rpcStatusMessage),
+  error: one(5, statusMessage),
   createdAt: one(6, timestampMessage),
   completedAt: one(7, timestampMessage),
   exporterResponse: mapOf(9, text),

@@ -1,4 +1,5 @@
 import { Duplex } from "node:stream";
+import type { CacheSource, CacheTarget } from "../../build/index.ts";
 import { EngineError } from "../../common/index.ts";
 import type { Engine } from "../../engine/index.ts";
 import { BuildJob, type BuildJobs, type JobResult } from "./build-job.ts";
@@ -9,7 +10,7 @@ import { exportOutputs } from "./export-outputs.ts";
 import { bothStreaming, serverStreaming, unary, type GrpcCall, type GrpcMethods } from "./grpc-server.ts";
 import type { SessionRegistry } from "./session-registry.ts";
 import { solveFrontend } from "./solve-build.ts";
-import { outputsOf, refuseCaches } from "./solve-request.ts";
+import { cachesOf, outputsOf } from "./solve-request.ts";
 import { encodeStatus } from "./status-records.ts";
 import { worker } from "./worker.ts";
 
@@ -29,7 +30,7 @@ export function controlService(services: BuildServices): GrpcMethods {
     })),
     [methods.status.path]: serverStreaming(methods.status, async function* ({ ref }, call) {
       const job = await services.jobs.find(ref);
-      for await (const status of job.progress(call.signal)) yield encodeStatus(status);
+      for await (const status of job.progress(call.signal)) yield encodeStatus(status, job.source);
     }),
     [methods.listWorkers.path]: unary(methods.listWorkers, async ({ filter }) => {
       if (filter.length > 0)
@@ -68,17 +69,26 @@ async function solveJob(
     throw new EngineError("unsupported", "A build graph in BuildKit's own form (LLB) is not taken; use a Dockerfile");
   }
   const outputs = outputsOf(request);
-  refuseCaches(request.cache);
+  const { cacheFrom, cacheTo } = cachesOf(request.cache);
+  job.keepCacheIn(inlineWhereAsked(request, cacheTo));
   job.allow(request.entitlements);
-  const result = request.frontend === "" ? await job.returned() : await solveDirectly(request, { services, job });
+  const result = request.frontend === "" ? await job.returned() : await solveDirectly(request, { services, job, cacheFrom });
   const session = async (): Promise<ClientSession> =>
     new ClientSession(await services.sessions.find(request.session, job.signal), services.session);
-  return exportOutputs(result.exported, outputs, { engine: services.engine, job, session });
+  const answers = await exportOutputs(result.exported, outputs, { engine: services.engine, job, session });
+  const manifest = result.exported?.cacheManifest;
+  return manifest ? answers.set("cache.manifest", JSON.stringify(manifest)) : answers;
+}
+
+/** An older way to ask for an inline cache is a build argument. */
+function inlineWhereAsked({ frontendAttrs }: SolveRequest, targets: readonly CacheTarget[]): readonly CacheTarget[] {
+  const isAsked = ["1", "true"].includes(frontendAttrs.get("build-arg:BUILDKIT_INLINE_CACHE") ?? "");
+  return isAsked && !targets.some(({ type }) => type === "inline") ? [...targets, { type: "inline" }] : targets;
 }
 
 async function solveDirectly(
   request: SolveRequest,
-  { services, job }: { services: BuildServices; job: BuildJob },
+  { services, job, cacheFrom }: { services: BuildServices; job: BuildJob; cacheFrom: readonly CacheSource[] },
 ): Promise<JobResult> {
   const session = new ClientSession(await services.sessions.find(request.session, job.signal), services.session);
   return solveFrontend(
@@ -88,6 +98,7 @@ async function solveDirectly(
       definitions: 0,
       inputs: [...request.frontendInputs.keys()],
       entitlements: request.entitlements,
+      cacheFrom,
     },
     { engine: services.engine, session, job, signal: job.signal },
   );

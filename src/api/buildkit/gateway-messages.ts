@@ -1,5 +1,6 @@
 // Types of moby.buildkit.v1.frontend.LLBBridge (moby/buildkit, frontend/gateway/pb/gateway.proto, util/apicaps/pb/caps.proto).
 import { definitionMessage, platformMessage, workerMessage, type Definition } from "./control-messages.ts";
+import { statusMessage, type StatusDetail } from "./grpc-status.ts";
 import { bytes, flag, integer, many, manyBytes, mapOf, message, one, text } from "./protobuf.ts";
 import { emptyMessage, statMessage, type Stat } from "./session-messages.ts";
 
@@ -90,10 +91,10 @@ export const gatewayMethods = {
   },
   return: {
     path: `${bridge}/Return`,
-    request: message<{ result: GatewayResult | undefined; error: { code: number; message: string } | undefined }>({
-      result: one(1, resultMessage),
-      error: one(2, message<{ code: number; message: string }>({ code: integer(1), message: text(2) })),
-    }),
+    request: message<{
+      result: GatewayResult | undefined;
+      error: { code: number; message: string; details: readonly StatusDetail[] } | undefined;
+    }>({ result: one(1, resultMessage), error: one(2, statusMessage) }),
     response: emptyMessage,
   },
   inputs: {

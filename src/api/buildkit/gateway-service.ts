@@ -8,6 +8,7 @@ import { unary, type GrpcCall, type GrpcMethods } from "./grpc-server.ts";
 import { errorOf } from "./grpc-status.ts";
 import { resultFiles } from "./result-files.ts";
 import { solveFrontend } from "./solve-build.ts";
+import { cacheSources } from "./solve-request.ts";
 import { statusWith } from "./status-records.ts";
 import { worker } from "./worker.ts";
 
@@ -39,12 +40,6 @@ export function gatewayService(services: BuildServices): GrpcMethods {
     [methods.solve.path]: unary(methods.solve, async (request, call) => {
       const current = await job(call);
       if (request.frontend === "" && (request.definition?.def.length ?? 0) === 0) return { result: resultOf("") };
-      if (request.cacheImports.length > 0) {
-        throw new EngineError(
-          "unsupported",
-          `cache import of type "${request.cacheImports[0]?.type}" is not built yet`,
-        );
-      }
       const session = new ClientSession(await services.sessions.find(current.sessionId, call.signal), services.session);
       const built = await solveFrontend(
         {
@@ -53,6 +48,7 @@ export function gatewayService(services: BuildServices): GrpcMethods {
           definitions: request.definition?.def.length ?? 0,
           inputs: [...request.frontendInputs.keys()],
           entitlements: current.entitlements,
+          cacheFrom: cacheSources(request.cacheImports),
         },
         { engine: services.engine, session, job: current, signal: AbortSignal.any([call.signal, current.signal]) },
       );

@@ -3,6 +3,7 @@ import { connect } from "node:net";
 import type { Duplex } from "node:stream";
 import { EngineError } from "../../common/index.ts";
 import { bothStreaming, serveGrpc, unary, type GrpcCall, type GrpcMethods } from "./grpc-server.ts";
+import { contentPaths, offerContent } from "./offer-content.ts";
 import { sendFolder } from "./send-folder.ts";
 import { healthMethods, healthServing, sessionMethods as methods } from "./session-messages.ts";
 
@@ -12,6 +13,8 @@ export interface SessionOffer {
   readonly secrets: (id: string) => Uint8Array | undefined;
   /** Sockets of agents by id. */
   readonly agents: ReadonlyMap<string, string>;
+  /** Folders of blobs by the names that builds know them by: `local:<path>` of caches. */
+  readonly stores?: Readonly<Record<string, string>>;
   readonly credentials: (host: string) => Promise<{ username: string; secret: string } | undefined>;
 }
 
@@ -22,12 +25,14 @@ export const offeredMethods: readonly string[] = [
   methods.secret.path,
   methods.checkAgent.path,
   methods.forwardAgent.path,
+  ...contentPaths,
   healthMethods.check.path,
 ];
 
 /** Serves an offer on the session's connection until it closes. */
 export function offerSession(connection: Duplex, offer: SessionOffer): Promise<void> {
   const served: GrpcMethods = {
+    ...offerContent(offer.stores ?? {}),
     [methods.diffCopy.path]: bothStreaming(methods.diffCopy, (packets, call) => {
       const name = listHeader(call, "dir-name")[0] ?? "";
       const root = Object.hasOwn(offer.folders, name) ? offer.folders[name] : undefined;

@@ -46,6 +46,7 @@ class Receiver {
   changed = false;
   readonly #pending = new Map<number, Stat>();
   readonly #waiting: number[] = [];
+  readonly #links: Stat[] = [];
   #requested = 0;
   #listed = false;
   #last: Uint8Array | undefined;
@@ -88,9 +89,10 @@ class Receiver {
     return this.finished;
   }
 
-  /** Times of directories wait for the last change in them. */
+  /** Links wait for the files that they name, and times of directories for the last change in them. */
   finish(): void {
     if (!this.changed) return;
+    for (const link of this.#links) this.tree.place(link);
     for (const raw of this.stats) {
       const stat = statMessage.decode(raw);
       if (kindOfMode(stat.mode) === "directory" && this.tree.isChanged(stat.path)) this.tree.setDirectoryTime(stat);
@@ -127,8 +129,10 @@ class Receiver {
       this.tree.touch(stat);
       return;
     }
+    // What it is another name of may still be on its way.
+    if (kind === "file" && stat.linkname !== "") return void this.#links.push(stat);
     this.tree.place(stat);
-    if (kind === "file" && stat.linkname === "") this.#request(id, stat);
+    if (kind === "file") this.#request(id, stat);
   }
 
   /** What the folder had at this path; what it had before it and the client no longer has is removed. */

@@ -1,6 +1,7 @@
 import type { BuildRequest, ClassicBuildRequest } from "../../build/index.ts";
 import { EngineError } from "../../common/index.ts";
 import type { ProgressMessage } from "../../spec/index.ts";
+import { buildError, type BuildSource } from "./build-error.ts";
 import { ClientSession } from "./client-session.ts";
 import { statusResponse } from "./control-messages.ts";
 import type { BuildServices } from "./control-service.ts";
@@ -48,14 +49,18 @@ export class SessionBuilds {
 
   async *#records(request: BuildRequest): AsyncGenerator<ProgressMessage> {
     const events = this.services.engine.builds.solve(request);
+    let source: BuildSource | undefined;
+    const next = async (): Promise<Awaited<ReturnType<(typeof events)["next"]>>> =>
+      events.next().catch((error: unknown) => Promise.reject(buildError(error, source)));
     for (;;) {
-      const { done, value } = await events.next();
+      const { done, value } = await next();
       if (done) {
         if (value.imageId !== undefined) yield { id: "moby.image.id", aux: { ID: value.imageId } };
         return;
       }
+      if (value.type === "source") ({ source } = value);
       if (value.type !== "status") continue;
-      const record = statusResponse.encode(encodeStatus(value.status));
+      const record = statusResponse.encode(encodeStatus(value.status, source));
       yield { id: "moby.buildkit.trace", aux: Buffer.from(record).toString("base64") };
     }
   }

@@ -1,8 +1,10 @@
-import { frontendOptions, type Entitlement } from "../../build/index.ts";
+import { frontendOptions, type CacheSource, type Entitlement } from "../../build/index.ts";
 import { EngineError } from "../../common/index.ts";
 import type { Engine } from "../../engine/index.ts";
+import { buildError } from "./build-error.ts";
 import type { BuildJob, JobResult } from "./build-job.ts";
 import type { ClientSession } from "./client-session.ts";
+import { cacheImports } from "./solve-request.ts";
 import { lintRequest } from "./lint-request.ts";
 
 export interface FrontendSolve {
@@ -12,6 +14,8 @@ export interface FrontendSolve {
   readonly definitions: number;
   readonly inputs: readonly string[];
   readonly entitlements: readonly string[];
+  /** Beside those of the attributes. */
+  readonly cacheFrom: readonly CacheSource[];
 }
 
 /** One run of the Dockerfile frontend for a client's job. Throws unsupported for another frontend and for graphs of the client. */
@@ -37,13 +41,25 @@ export async function solveFrontend(
     dialect: "buildkit",
     tags: [],
     entitlements: solve.entitlements.map(entitlement),
+    cacheFrom: distinct([...solve.cacheFrom, ...cacheImports(solve.attributes)]),
+    cacheTo: services.job.cacheTo,
     signal: services.signal,
   });
-  for (;;) {
-    const { done, value } = await events.next();
-    if (done) return { exported: value, metadata: new Map() };
-    if (value.type === "status") services.job.tell(value.status);
+  try {
+    for (;;) {
+      const { done, value } = await events.next();
+      if (done) return { exported: value, metadata: new Map() };
+      if (value.type === "status") services.job.tell(value.status);
+      if (value.type === "source") services.job.source = value.source;
+    }
+  } catch (error) {
+    throw buildError(error, services.job.source);
   }
+}
+
+/** Clients name the same cache to the solve and to the frontend. */
+function distinct(sources: readonly CacheSource[]): CacheSource[] {
+  return [...new Map(sources.map((source) => [JSON.stringify(source), source])).values()];
 }
 
 /** What clients say of themselves, and of where the Dockerfile comes from, is no option of the build. */

@@ -1,5 +1,12 @@
 // What a client's Solve asks for, checked: a thing that is not built is refused by its name.
-import { exporterOptions, type ExporterOptions } from "../../build/index.ts";
+import {
+  cacheSource,
+  cacheTarget,
+  exporterOptions,
+  type CacheSource,
+  type CacheTarget,
+  type ExporterOptions,
+} from "../../build/index.ts";
 import { EngineError } from "../../common/index.ts";
 import type { CacheOptions, Exporter, SolveRequest } from "./control-messages.ts";
 
@@ -33,18 +40,41 @@ export function outputsOf(request: SolveRequest): Output[] {
   });
 }
 
-/** Caches in registries and folders; without any there is nothing to refuse. */
-export function refuseCaches(cache: CacheOptions | undefined): void {
-  const exports = cache?.exports.map(({ type }) => type) ?? [];
-  const imports = cache?.imports.map(({ type }) => type) ?? [];
-  if (cache && cache.exportRefDeprecated !== "") exports.push("registry");
-  if (exports.length > 0) {
-    throw new EngineError("unsupported", `cache export of type "${exports.join('", "')}" is not built yet`);
+/** Where a build's cache is read from and written to. Throws unsupported, by name, for a kind that is not built. */
+export function cachesOf(cache: CacheOptions | undefined): { cacheFrom: CacheSource[]; cacheTo: CacheTarget[] } {
+  const registry = (ref: string): Exporter => ({ type: "registry", attrs: new Map([["ref", ref]]) });
+  const exports = [...(cache?.exports ?? [])];
+  if (cache && cache.exportRefDeprecated !== "") exports.push(registry(cache.exportRefDeprecated));
+  const imports = [...(cache?.imports ?? []), ...(cache?.importRefsDeprecated ?? []).map(registry)];
+  return { cacheFrom: cacheSources(imports), cacheTo: exports.map((entry) => cacheTarget(plain(entry))) };
+}
+
+export function cacheSources(entries: readonly Exporter[]): CacheSource[] {
+  return entries.map((entry) => cacheSource(plain(entry)));
+}
+
+/** `cache-imports`, as frontends get it: a list of types and attributes in JSON. */
+export function cacheImports(attributes: ReadonlyMap<string, string>): CacheSource[] {
+  const text = attributes.get("cache-imports");
+  const references = (attributes.get("cache-from") ?? "").split(",").filter((ref) => ref !== "");
+  const plainOnes = references.map((ref) => cacheSource({ type: "registry", attributes: { ref } }));
+  if (text === undefined || text === "") return plainOnes;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new EngineError("invalidArgument", `cache-imports "${text.slice(0, 200)}" is no JSON`);
   }
-  if (imports.length > 0 || (cache?.importRefsDeprecated.length ?? 0) > 0) {
-    throw new EngineError(
-      "unsupported",
-      `cache import of type "${imports.join('", "') || "registry"}" is not built yet`,
-    );
-  }
+  if (!Array.isArray(value)) throw new EngineError("invalidArgument", "cache-imports is no list");
+  const entries = value as { Type?: unknown; Attrs?: Record<string, unknown> | null }[];
+  return entries.map(({ Type, Attrs }) =>
+    cacheSource({
+      type: String(Type),
+      attributes: Object.fromEntries(Object.entries(Attrs ?? {}).map(([name, one]) => [name, String(one)])),
+    }),
+  );
+}
+
+function plain({ type, attrs }: Exporter): Parameters<typeof cacheSource>[0] {
+  return { type, attributes: Object.fromEntries(attrs) };
 }

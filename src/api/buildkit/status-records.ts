@@ -1,5 +1,6 @@
 // A build's progress in the words of BuildKit's StatusResponse, and back.
 import type { BuildStatus, BuildVertex, VertexLog, VertexStatus, VertexWarning } from "../../build/index.ts";
+import type { BuildSource } from "./build-error.ts";
 import type { StatusResponse, Timestamp, WireStatus, WireVertex } from "./control-messages.ts";
 
 export function timestampOf(ms: number): Timestamp {
@@ -11,7 +12,9 @@ export function millisecondsOf({ seconds, nanos }: Timestamp): number {
   return seconds * 1000 + nanos / 1e6;
 }
 
-export function encodeStatus(status: BuildStatus): StatusResponse {
+/** `source` is what warnings are of: clients show its lines. */
+export function encodeStatus(status: BuildStatus, source?: BuildSource): StatusResponse {
+  const text = source === undefined ? new Uint8Array(0) : Buffer.from(source.text);
   return {
     vertexes: status.vertexes.map(wireVertex),
     statuses: status.statuses.map(wireStatus),
@@ -23,7 +26,7 @@ export function encodeStatus(status: BuildStatus): StatusResponse {
       detail: warning.detail.map((line) => Buffer.from(line)),
       url: warning.url,
       info:
-        warning.file === "" ? undefined : { filename: warning.file, data: new Uint8Array(0), language: "Dockerfile" },
+        warning.file === "" ? undefined : { filename: warning.file, data: text, language: "Dockerfile" },
       ranges: warning.range.map(({ start, end }) => ({ start: wirePosition(start), end: wirePosition(end) })),
     })),
   };

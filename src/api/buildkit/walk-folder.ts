@@ -24,6 +24,9 @@ export function* walkFolder(root: string, filter: FolderFilter): Generator<Stat>
 }
 
 class FolderWalk {
+  /** Files with several names that were told, by device and inode: later names are links to the first. */
+  readonly #linked = new Map<string, string>();
+
   constructor(
     private readonly root: string,
     private readonly rules: {
@@ -46,7 +49,7 @@ class FolderWalk {
       const told = taken || isDirectory ? statOf(this.root, path, stat) : undefined;
       if (taken && told) {
         yield* parents.splice(0);
-        yield told;
+        yield this.#asLink(told, stat);
       }
       if (!isDirectory || !told || !this.#mayHold(path, excluded)) continue;
       if (!taken) parents.push(told);
@@ -54,6 +57,15 @@ class FolderWalk {
       // Nothing in it was told.
       if (parents.at(-1) === told) parents.pop();
     }
+  }
+
+  #asLink(told: Stat, stat: BigIntStats): Stat {
+    if (!stat.isFile() || stat.nlink < 2n) return told;
+    const inode = `${stat.dev}:${stat.ino}`;
+    const linkname = this.#linked.get(inode);
+    if (linkname !== undefined) return { ...told, linkname, size: 0 };
+    this.#linked.set(inode, told.path);
+    return told;
   }
 
   #mayHold(directory: string, excluded: boolean): boolean {
