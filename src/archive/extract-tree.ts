@@ -11,6 +11,8 @@ export interface ExtractTreeOptions {
   /** Refuse to replace a directory by something else, and the other way round. */
   readonly noOverwriteDirNonDir?: boolean;
   readonly limits?: Partial<TarLimits>;
+  /** `optional` takes an archive that ends after an entry, as docker's client sends contexts whose Dockerfile is elsewhere. */
+  readonly endMark?: "required" | "optional";
 }
 
 /**
@@ -35,7 +37,7 @@ export async function extractTree(
       parser.push(chunk);
       await breathe();
     }
-    parser.finish();
+    parser.finish(options.endMark);
     writer.finish();
     return { sizeBytes: writer.sizeBytes };
   } finally {

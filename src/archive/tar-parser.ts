@@ -140,9 +140,11 @@ export class TarParser {
     }
   }
 
-  /** Call at the end of the stream. Throws when it came before the end-of-archive mark. */
-  finish(): void {
+  /** Call at the end of the stream. Throws when it came before the end-of-archive mark; where that is optional, inside an entry. */
+  finish(endMark: "required" | "optional" = "required"): void {
     if (this.#state === "done") return;
+    const betweenEntries = this.#state === "padding" || (this.#state === "header" && this.#filled === 0);
+    if (endMark === "optional" && betweenEntries) return;
     if (this.#state === "header" && this.#zeroBlocks === 1 && this.#filled === 0) return;
     throw tarError("it ends before its end-of-archive mark: it is truncated");
   }

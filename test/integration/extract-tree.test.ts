@@ -96,6 +96,19 @@ describe("extractTree", () => {
     expect(shell(place.root, "stat -c '%u %a' tmp; stat -c %F tmp/.wh.app")).toBe("0 755\nregular empty file\n");
   });
 
+  test("an archive may end after an entry where its end mark is optional, and never inside one", async () => {
+    await using place = newPlace();
+    const tar = rawTar({ name: "whole", body: "x".repeat(700) }, { name: "cut", body: "y".repeat(700) });
+    const into = (bytes: Uint8Array): Promise<unknown> =>
+      extractTree(inChunks(bytes), place.root, "tmp", { endMark: "optional" });
+    await expect(extractTree(inChunks(tar.subarray(0, 1536)), place.root, "tmp")).rejects.toThrow("truncated");
+    await into(tar.subarray(0, 1536));
+    await into(tar.subarray(0, 1536 + 512 + 700));
+    for (const length of [1536 + 100, 1536 + 512, 1536 + 512 + 699]) {
+      await expect(into(tar.subarray(0, length))).rejects.toThrow("truncated");
+    }
+  });
+
   test("a directory is replaced by a file only where that is allowed", async () => {
     await using place = newPlace();
     const file = rawTar({ name: "sub", body: "x" });

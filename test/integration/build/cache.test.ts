@@ -134,3 +134,15 @@ test("files of a stage are compared by content, so a stage that was made again m
   expect((await build([{ name: "Dockerfile", text: changed }])).hits).toBe("nny");
   expect(builder.leftovers()).toEqual([]);
 });
+
+test("a folder of another stage is found again, whether its files were looked at or remembered", async () => {
+  const files = [
+    {
+      name: "Dockerfile",
+      text: "FROM test/base AS made\nRUN mkdir /out && echo made > /out/file\nFROM test/base\nCOPY --from=made /out /out\n",
+    },
+  ];
+  const first = await build(files);
+  expect(first.hits).toBe("nn");
+  expect(await build(files)).toEqual({ hits: "yy", id: first.id });
+});

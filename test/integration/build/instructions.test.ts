@@ -239,10 +239,6 @@ describe("what is wrong or not built is refused before or at its step", () => {
       `dockerfile parse error on line 2: base name ($X) should not be blank\n${shown(2, "FROM $X")}`,
     ],
     [
-      "FROM test/base AS a\nFROM test/base AS a\n",
-      `dockerfile parse error on line 2: a stage name already used\n${shown(2, "FROM test/base AS a")}`,
-    ],
-    [
       `${base}COPY --from=0 a b\n`,
       `dockerfile parse error on line 2: circular dependency detected on stage: stage-0 (stage-0 → stage-0)\n${shown(2, "COPY --from=0 a b", 6)}`,
     ],
