@@ -32,12 +32,17 @@ export function stageNames(stages: readonly Stage[]): string[] {
   return stages.flatMap(({ from }) => from.name ?? []);
 }
 
-/** What went wrong with an image, and the stage that may have been meant: `--from=biuld` names an image where no stage has that name. */
+/**
+ * What went wrong with an image, with the line that names it, and the stage that may have been meant: `--from=biuld` names an image
+ * where no stage has that name.
+ */
 export function withNearestStage(error: unknown, reference: string, stages: readonly Stage[]): unknown {
   const proposal = didYouMean(reference, stageNames(stages));
-  if (!(error instanceof EngineError) || proposal === "") return error;
-  const { code, data } = error;
-  return new EngineError(code, `${error.message}${proposal.replace("mean", "mean the stage")}`, { cause: error, data });
+  if (!(error instanceof EngineError) || error.code === "cancelled") return error;
+  const from = stages.find((stage) => stage.from.image === reference)?.from;
+  const place = from === undefined ? {} : { line: from.position.line, endLine: from.endLine };
+  const message = `${error.message}${proposal.replace("mean", "mean the stage")}`;
+  return new EngineError(error.code, message, { cause: error, data: { ...error.data, ...place } });
 }
 
 /** Refuses stages that need each other: no order could build them. */

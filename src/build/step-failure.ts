@@ -7,7 +7,9 @@ export function stepFailure(thrown: unknown, { id, place }: GraphNode): EngineEr
   const error = toEngineError(thrown);
   if (error.code === "cancelled" || error.data["vertex"] !== undefined) return error;
   const lines =
-    place === undefined || error.data["line"] !== undefined ? {} : { line: place.position.line, endLine: place.endLine };
+    place === undefined || error.data["line"] !== undefined
+      ? {}
+      : { line: place.position.line, endLine: place.endLine };
   return new EngineError(error.code, error.message, { cause: error, data: { ...error.data, ...lines, vertex: id } });
 }
 

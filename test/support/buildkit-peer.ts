@@ -14,6 +14,8 @@ export class GrpcFailure extends Error {
   constructor(
     readonly code: number,
     message: string,
+    /** google.rpc.Status's, by the last word of their types. */
+    readonly details: readonly { readonly type: string; readonly value: unknown; readonly wire: WireMessage }[] = [],
   ) {
     super(message);
   }
@@ -113,10 +115,12 @@ export class PeerControl implements Disposable {
     });
     let status: number | undefined;
     let text = "";
+    let details: GrpcFailure["details"] = [];
     const note = (headers: Record<string, unknown>): void => {
       if (headers["grpc-status"] === undefined) return;
       status = Number(headers["grpc-status"]);
       text = decodeURIComponent(String(headers["grpc-message"] ?? ""));
+      details = detailsOf(headers["grpc-status-details-bin"]);
     };
     stream.on("response", note);
     stream.on("trailers", note);
@@ -128,8 +132,21 @@ export class PeerControl implements Disposable {
     });
     stream.end(framed(toWire(message)));
     await once(stream, "close");
-    if (status !== 0) throw new GrpcFailure(status ?? -1, text);
+    if (status !== 0) throw new GrpcFailure(status ?? -1, text, details);
   }
+}
+
+function detailsOf(header: unknown): GrpcFailure["details"] {
+  if (header === undefined) return [];
+  const status = new WireReader(Buffer.from(String(header), "base64"));
+  return status.messages(3).map((one) => ({
+    type: one.text(1),
+    value: JSON.parse(one.text(2)) as unknown,
+    wire: [
+      [1, one.text(1)],
+      [2, one.text(2)],
+    ],
+  }));
 }
 
 export interface PeerSessionOptions {
@@ -394,15 +411,7 @@ async function driveGateway(
     await calls
       .one(
         `${bridge}/Return`,
-        [
-          [
-            2,
-            [
-              [1, failure.code],
-              [2, failure.message],
-            ],
-          ],
-        ],
+        [[2, [[1, failure.code], [2, failure.message], ...failure.details.map(({ wire }) => [3, wire] as const)]]],
         headers,
       )
       .catch(() => {});

@@ -72,7 +72,8 @@ async function solveJob(
   const { cacheFrom, cacheTo } = cachesOf(request.cache);
   job.keepCacheIn(inlineWhereAsked(request, cacheTo));
   job.allow(request.entitlements);
-  const result = request.frontend === "" ? await job.returned() : await solveDirectly(request, { services, job, cacheFrom });
+  const result =
+    request.frontend === "" ? await job.returned() : await solveDirectly(request, { services, job, cacheFrom });
   const session = async (): Promise<ClientSession> =>
     new ClientSession(await services.sessions.find(request.session, job.signal), services.session);
   const answers = await exportOutputs(result.exported, outputs, { engine: services.engine, job, session });

@@ -65,8 +65,8 @@ export function errorOf(status: GrpcStatus): EngineError {
   return new StatusError(status);
 }
 
-/** Beyond this no client takes the trailers of a call. */
-const maxDetailBytes = 256 * 1024;
+/** What does not fit is left out: clients drop a whole call whose trailers are too long. */
+const maxDetailBytes = 24 * 1024;
 
 /** Percent-encoded but for printable ASCII, as the protocol has `grpc-message`. */
 export function statusTrailers(status: GrpcStatus): Record<string, string> {

@@ -25,8 +25,7 @@ export function encodeStatus(status: BuildStatus, source?: BuildSource): StatusR
       short: Buffer.from(warning.short),
       detail: warning.detail.map((line) => Buffer.from(line)),
       url: warning.url,
-      info:
-        warning.file === "" ? undefined : { filename: warning.file, data: text, language: "Dockerfile" },
+      info: warning.file === "" ? undefined : { filename: warning.file, data: text, language: "Dockerfile" },
       ranges: warning.range.map(({ start, end }) => ({ start: wirePosition(start), end: wirePosition(end) })),
     })),
   };

@@ -72,7 +72,7 @@ describe("a Dockerfile that is wrong", () => {
 
   test("says where in its data too", () => {
     const error = errorOf(() => parseDockerfile("FROM scratch\n  FORM x\n", { fileName: "sub/Dockerfile" }));
-    expect(error.data).toEqual({ file: "sub/Dockerfile", line: 2, column: 3 });
+    expect(error.data).toMatchObject({ file: "sub/Dockerfile", line: 2, column: 3 });
   });
 });
 

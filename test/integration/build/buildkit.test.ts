@@ -57,7 +57,36 @@ test("a failed command ends the build with its exit code, and its vertex says so
   await using scratch = newScratch();
   const folders = contextIn(scratch.path, { Dockerfile: "FROM busybox\nRUN echo seen; exit 7\n" });
   const failure = await failureOf(peerBuild(engine.socket, { folders }));
-  expect(failure.message).toMatch(/exit 7.*7$/s);
+  expect(failure.message).toBe('process "/bin/sh -c echo seen; exit 7" did not complete successfully: exit code: 7');
+  expect(failure.code).toBe(2);
+  const digest = expect.stringMatching(/^sha256:[0-9a-f]{64}$/);
+  expect(failure.details.map(({ type, value }) => [type.split("/").at(-1), value])).toEqual([
+    ["errdefs.Vertex+json", { digest }],
+    [
+      "errdefs.Source+json",
+      {
+        info: { filename: "Dockerfile", data: btoa("FROM busybox\nRUN echo seen; exit 7\n"), language: "Dockerfile" },
+        ranges: [{ start: { line: 2 }, end: { line: 2 } }],
+      },
+    ],
+  ]);
+});
+
+test("a Dockerfile that cannot be read is shown to the client by its lines, unless too many stand above them", async () => {
+  await using scratch = newScratch();
+  const failure = async (above: number): Promise<GrpcFailure> => {
+    const text = `FROM busybox\n${"# long\n".repeat(above)}COPYY a b\n`;
+    const found = await failureOf(peerBuild(engine.socket, { folders: contextIn(scratch.path, { Dockerfile: text }) }));
+    expect(found.message).toContain("unknown instruction: COPYY (did you mean COPY?)");
+    expect(found.message).not.toContain("\n");
+    return found;
+  };
+  const { details } = await failure(5000);
+  const [source] = details.map(({ value }) => value as { info: { data: string }; ranges: unknown });
+  expect(source?.ranges).toEqual([{ start: { line: 5002 }, end: { line: 5002 } }]);
+  const lines = atob(source?.info.data ?? "").split("\n");
+  expect([lines[0], lines[5000], lines[5001]]).toEqual(["", "# long", "COPYY a b"]);
+  expect((await failure(50_000)).details).toEqual([]);
 });
 
 test("files that are as they were are not asked for again; changed, new and deleted ones are followed", async () => {
