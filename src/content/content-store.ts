@@ -15,6 +15,7 @@ import {
 import { open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { EngineError, newId, type Paths } from "../common/index.ts";
+import { syncfs } from "../kernel/index.ts";
 import { isDigest, type Descriptor } from "../spec/index.ts";
 import { GrowingFile } from "../archive/index.ts";
 import { Lease } from "./lease.ts";
@@ -29,6 +30,8 @@ export interface IngestOptions {
   readonly expected?: { readonly digest: string; readonly size?: number };
   /** Holds the blob from now on. */
   readonly lease: Lease;
+  /** False: it need not be on disk yet; whoever writes a record that must be calls `sync` before. */
+  readonly lasting?: boolean;
   /** Whoever reads it while it comes is given the file as soon as there is one; nothing may be made of it before the answer. */
   readonly watch?: { readonly sizeBytes: number; readonly begin: (file: GrowingFile) => void };
 }
@@ -108,12 +111,13 @@ export class ContentStore {
     this.#writing.add(name);
     const growing = options.watch && new GrowingFile(temporary, options.watch);
     try {
-      const written = { temporary, expected, growing, begin: options.watch?.begin };
+      const { lasting = true } = options;
+      const written = { temporary, expected, growing, begin: options.watch?.begin, lasting };
       const { digest, size } = await this.#write(source, written);
       lease.add(digest);
       await rename(temporary, this.#path(digest));
       growing?.moved(this.#path(digest));
-      await syncDirectory(this.#blobs);
+      if (lasting) await syncDirectory(this.#blobs);
       this.#record({ digest, size, mediaType });
       growing?.grew(size);
       return { mediaType, digest, size };
@@ -174,9 +178,14 @@ export class ContentStore {
   }
 
   /** As `ingest`, for bytes in memory: configs and manifests. */
-  ingestBytes(bytes: Uint8Array, options: { mediaType: string; lease: Lease }): Promise<Descriptor> {
+  ingestBytes(bytes: Uint8Array, options: { mediaType: string; lease: Lease; lasting?: boolean }): Promise<Descriptor> {
     const digest = `sha256:${new Bun.CryptoHasher("sha256").update(bytes).digest("hex")}`;
     return this.ingest(one(bytes), { ...options, expected: { digest, size: bytes.length } });
+  }
+
+  /** Resolves once every blob that is there now is on disk. */
+  sync(): Promise<void> {
+    return syncfs(this.#blobs);
   }
 
   has(digest: string): boolean {
@@ -272,11 +281,13 @@ export class ContentStore {
       expected,
       growing,
       begin,
+      lasting,
     }: {
       temporary: string;
       expected: IngestOptions["expected"];
       growing: GrowingFile | undefined;
       begin: ((file: GrowingFile) => void) | undefined;
+      lasting: boolean;
     },
   ): Promise<{ digest: string; size: number }> {
     const hasher = new Bun.CryptoHasher("sha256");
@@ -302,7 +313,7 @@ export class ContentStore {
     if (expected && digest !== expected.digest) {
       throw new EngineError("invalidArgument", `The content should be "${expected.digest}" and is "${digest}"`);
     }
-    await file.sync();
+    if (lasting) await file.sync();
     return { digest, size };
   }
 

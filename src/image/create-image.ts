@@ -23,16 +23,20 @@ export async function createImage(
   using hold = services.holds.hold("create image");
   hold.add(options.layers.at(-1));
   const id = `sha256:${createHash("sha256").update(configBytes).digest("hex")}`;
-  if (!content.has(id)) await content.ingestBytes(configBytes, { mediaType: mediaTypes.ociConfig, lease });
+  const { lasting = true } = options;
+  if (!content.has(id)) await content.ingestBytes(configBytes, { mediaType: mediaTypes.ociConfig, lease, lasting });
+  if (lasting) await table.unsynced.sync(services);
   const parent = options.parent !== undefined && table.has(options.parent) ? options.parent : "";
   const sizeBytes = layers.reduce((sum, layer) => sum + layer.sizeBytes, 0);
   const blobs = layers.map((layer, index) => ({ layer, blob: options.blobs?.[index] ?? table.blobOf(layer.diffId) }));
-  table.atomically(() => {
+  const write = (): void => {
     table.insert({ id, config, parent: parent === id ? "" : parent, sizeBytes }, blobs);
     const main = options.indexed ? recordIndexes(table, { id, target, indexed: options.indexed }) : id;
     if (target) nameImage(table, { id: main, target, index: options.indexed?.indexes[0]?.digest });
     if (options.source) recordSource(table, { id, main, source: options.source });
-  });
+  };
+  if (lasting) table.atomically(write);
+  else table.unsynced.record(id, write);
   const record = table.byId(id);
   if (!record) throw new EngineError("internal", `The image "${id}" was removed while it was created`);
   return record;

@@ -65,6 +65,8 @@ export interface CreateImageOptions {
   };
   /** The indexes that led to it, the outermost first, and how the innermost names it: the tag then stands for all that is in them. */
   readonly indexed?: IndexedImage | undefined;
+  /** False: an image between steps, which need not outlive a power cut until `sync`, or until something names it. It has no name yet. */
+  readonly lasting?: boolean;
 }
 
 export interface IndexedImage {

@@ -6,6 +6,7 @@ import { maxConfigBytes, parseImageConfig } from "./image-config.ts";
 import { zeroTime, type ImageRecord } from "./image-record.ts";
 import { AttestationTable } from "./attestation-table.ts";
 import { IndexTable } from "./index-table.ts";
+import { UnsyncedImages } from "./unsynced-images.ts";
 
 const schema = `
   CREATE TABLE IF NOT EXISTS images (
@@ -64,6 +65,7 @@ export function referenceText(reference: StoredReference): string {
 export class ImageTable {
   readonly indexes: IndexTable;
   readonly attestations: AttestationTable;
+  readonly unsynced: UnsyncedImages;
   readonly #db: Database;
   readonly #content: ContentStore;
   readonly #snapshots: Snapshotter;
@@ -77,6 +79,7 @@ export class ImageTable {
     this.#db.run(schema);
     this.indexes = new IndexTable(this.#db);
     this.attestations = new AttestationTable(this.#db);
+    this.unsynced = new UnsyncedImages(this.#db);
   }
 
   byId(id: string): ImageRecord | undefined {

@@ -98,7 +98,7 @@ export class OverlaySnapshotter extends RecordedSnapshotter implements Snapshott
     return this.layout.diff(this.requireLayer(chainId).directoryId);
   }
 
-  async commit(key: string): Promise<Layer | undefined> {
+  async commit(key: string, options: { lasting?: boolean } = {}): Promise<Layer | undefined> {
     const snapshot = this.require(key);
     if (this.layout.isMounted(key)) throw new EngineError("conflict", `The snapshot "${key}" is mounted`);
     if (!this.#flavour.keepsPlainDiffs) {
@@ -126,17 +126,20 @@ export class OverlaySnapshotter extends RecordedSnapshotter implements Snapshott
     const sizeBytes = await treeSize(diff);
     const id = newId();
     const made = { parent: snapshot.parent, diffId: hashed.digest(), id, sizeBytes, instead: key };
-    const layer = await this.#become(made, { diff, below });
+    const layer = await this.#become(made, { diff, below, ...options });
     this.discardSnapshot(key);
     return layer;
   }
 
   /** A snapshot's diff becomes a layer's; when the disk takes no directory or record, it is the snapshot's again. */
-  async #become(made: MadeLayer, { diff, below }: { diff: string; below: readonly string[] }): Promise<Layer> {
+  async #become(
+    made: MadeLayer,
+    { diff, below, ...options }: { diff: string; below: readonly string[]; lasting?: boolean },
+  ): Promise<Layer> {
     try {
       this.layout.create(made.id, { lowers: below, diff: false });
       renameSync(diff, this.layout.diff(made.id));
-      return await this.record(made);
+      return await this.record(made, options);
     } catch (error) {
       if (!existsSync(diff)) renameSync(this.layout.diff(made.id), diff);
       this.layout.discard(made.id, this.trash);

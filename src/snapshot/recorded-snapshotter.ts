@@ -120,9 +120,11 @@ export abstract class RecordedSnapshotter {
 
   /**
    * Everything is on disk before the record says so. One that is there already wins, and the new directory goes. Layers that are made
-   * meanwhile share the next sync; one whose parent could not be recorded is not, either.
+   * meanwhile share the next sync; one whose parent could not be recorded is not, either. Where it need not be lasting, the record says
+   * that the files may not be on disk.
    */
-  protected async record(made: MadeLayer): Promise<Layer> {
+  protected async record(made: MadeLayer, { lasting = true }: { lasting?: boolean } = {}): Promise<Layer> {
+    if (!lasting) return this.#addRecord(made, { unsynced: true });
     const chainId = chainIdOf(made.parent, made.diffId);
     if (!this.#placed.has(chainId)) this.#placed.set(chainId, made);
     const { promise, resolve, reject } = Promise.withResolvers<Layer>();
@@ -133,6 +135,13 @@ export abstract class RecordedSnapshotter {
     } finally {
       if (this.#placed.get(chainId) === made) this.#placed.delete(chainId);
     }
+  }
+
+  async sync(): Promise<void> {
+    const chainIds = this.records.unsynced();
+    if (chainIds.length === 0) return;
+    await syncfs(this.layout.root);
+    this.records.synced(chainIds);
   }
 
   async #syncAll(): Promise<void> {
@@ -156,7 +165,7 @@ export abstract class RecordedSnapshotter {
     this.#isSyncing = false;
   }
 
-  #addRecord({ parent, diffId, id, sizeBytes, instead }: MadeLayer): Layer {
+  #addRecord({ parent, diffId, id, sizeBytes, instead }: MadeLayer, options: { unsynced?: boolean } = {}): Layer {
     const chainId = chainIdOf(parent, diffId);
     const raced = this.layer(chainId);
     if (raced) {
@@ -166,7 +175,7 @@ export abstract class RecordedSnapshotter {
     }
     if (parent !== undefined) this.requireLayer(parent);
     const layer = { chainId, diffId, parent, directoryId: id, sizeBytes, createdAt: new Date().toISOString() };
-    this.records.addLayer(layer, instead);
+    this.records.addLayer(layer, { instead, ...options });
     return layer;
   }
 

@@ -1,4 +1,5 @@
 import type { Database } from "bun:sqlite";
+import { bootId } from "../kernel/index.ts";
 import type { Layer } from "./snapshotter.ts";
 
 interface LayerRow {
@@ -44,6 +45,36 @@ export class SnapshotRecords {
          key TEXT PRIMARY KEY, parent TEXT REFERENCES layers (chain_id), init INTEGER NOT NULL, created_at TEXT NOT NULL
        ) STRICT`,
     );
+    db.run(
+      `CREATE TABLE IF NOT EXISTS unsynced_layers (chain_id TEXT PRIMARY KEY, boot_id TEXT NOT NULL) STRICT, WITHOUT ROWID`,
+    );
+    this.#dropUnsynced();
+  }
+
+  /** What stood on the disk's promise when the machine went down: those layers, and all that stands on them. */
+  #dropUnsynced(): void {
+    const lost = `WITH RECURSIVE lost (chain_id) AS (
+      SELECT chain_id FROM unsynced_layers WHERE boot_id <> ?
+      UNION SELECT layers.chain_id FROM layers JOIN lost ON layers.parent = lost.chain_id
+    )`;
+    this.#db.transaction(() => {
+      this.#db.run(`${lost} DELETE FROM snapshots WHERE parent IN lost`, [bootId()]);
+      this.#db.run(`${lost} DELETE FROM layers WHERE chain_id IN lost`, [bootId()]);
+      this.#db.run("DELETE FROM unsynced_layers WHERE boot_id <> ?", [bootId()]);
+    })();
+  }
+
+  /** Layers whose files may not be on disk yet. */
+  unsynced(): string[] {
+    const rows = this.#db.query<{ chain_id: string }, []>("SELECT chain_id FROM unsynced_layers").all();
+    return rows.map((row) => row.chain_id);
+  }
+
+  /** Their files are on disk. */
+  synced(chainIds: readonly string[]): void {
+    this.#runState.transaction(() => {
+      for (const id of chainIds) this.#runState.run("DELETE FROM unsynced_layers WHERE chain_id = ?", [id]);
+    })();
   }
 
   layer(chainId: string): Layer | undefined {
@@ -70,9 +101,9 @@ export class SnapshotRecords {
 
   /**
    * Adds a layer; with `instead` the snapshot it was made of goes in the same transaction. A power cut may take it back, until a record that
-   * names it is written through the connection that waits for the disk: then this one is on it, too.
+   * names it is written through the connection that waits for the disk: then this one is on it, too. `unsynced`: its files may not be.
    */
-  addLayer(layer: Layer, instead?: string): void {
+  addLayer(layer: Layer, { instead, unsynced = false }: { instead?: string | undefined; unsynced?: boolean }): void {
     this.#runState.transaction(() => {
       this.#runState.run("INSERT INTO layers VALUES (?, ?, ?, ?, ?, ?)", [
         layer.chainId,
@@ -83,11 +114,16 @@ export class SnapshotRecords {
         layer.createdAt,
       ]);
       if (instead !== undefined) deleteSnapshot(this.#runState, instead);
+      if (unsynced)
+        this.#runState.run("INSERT OR REPLACE INTO unsynced_layers VALUES (?, ?)", [layer.chainId, bootId()]);
     })();
   }
 
   removeLayer(chainId: string): void {
-    this.#db.run("DELETE FROM layers WHERE chain_id = ?", [chainId]);
+    this.#db.transaction(() => {
+      this.#db.run("DELETE FROM layers WHERE chain_id = ?", [chainId]);
+      this.#db.run("DELETE FROM unsynced_layers WHERE chain_id = ?", [chainId]);
+    })();
   }
 
   /** A layer or snapshot that stands on this layer, for an error message. */

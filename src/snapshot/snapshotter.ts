@@ -77,8 +77,14 @@ export interface Snapshotter {
   readDirectories(key: string): string[];
   /** Where a layer's files are: its own, or, where the driver keeps whole trees, with all below it. */
   layerDirectory(chainId: string): string;
-  /** Turns an unmounted active snapshot into a layer; undefined when it changed nothing. The snapshot is gone afterwards. */
-  commit(key: string): Promise<Layer | undefined>;
+  /**
+   * Turns an unmounted active snapshot into a layer; undefined when it changed nothing. The snapshot is gone afterwards. With
+   * `lasting: false` it need not wait for the disk: whoever then writes a record that must outlive a power cut calls `sync` before.
+   * A layer that power cut off before that is no layer any more at the next start.
+   */
+  commit(key: string, options?: { lasting?: boolean }): Promise<Layer | undefined>;
+  /** Resolves once every layer that is there now is on disk. */
+  sync(): Promise<void>;
   /** As `commit`, on a copy: the snapshot stays and may be mounted. */
   commitCopy(key: string): Promise<Layer | undefined>;
   /** What the snapshot did to the image's files, parents before what they hold, names sorted; rules as `docker diff`'s. */
