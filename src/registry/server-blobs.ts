@@ -11,11 +11,12 @@ export interface BlobServices {
   readonly records: RegistryRecords;
   readonly storage: RegistryStorage;
   readonly limits: RegistryLimits;
+  readonly log: (level: "info" | "error", message: string) => void;
 }
 
 /** GET and HEAD of a blob: whole, a range, or unchanged. Being asked for keeps it from being collected for a while. */
 export async function serveBlob(
-  { records, storage, limits }: BlobServices,
+  { records, storage, limits, log }: BlobServices,
   { request, repository, digest }: BlobCall,
 ): Promise<Response> {
   requireDigest(digest);
@@ -36,10 +37,31 @@ export async function serveBlob(
         throw new RegistryFailure("UNKNOWN", message);
       }
       // An empty range of an object store's blob is nothing that can be asked for.
-      return size === 0 ? null : storage.open(digest, range);
+      const body = size === 0 ? null : storage.open(digest, range);
+      const tell = (error: Error): void =>
+        log("error", `"${digest}" broke off in the ${storage.description}: ${error.message}`);
+      return body instanceof ReadableStream ? untilBroken(body, tell) : body;
     },
   };
   return answerBlob(request, digest, source);
+}
+
+/** The same bytes. A failure in the middle is told here and only cuts the answer: Bun prints those of an object store by itself. */
+function untilBroken(source: ReadableStream<Uint8Array>, tell: (error: Error) => void): ReadableStream<Uint8Array> {
+  const reader = source.getReader();
+  return new ReadableStream({
+    async pull(controller) {
+      try {
+        const next = await reader.read();
+        if (next.done) controller.close();
+        else controller.enqueue(next.value);
+      } catch (error) {
+        tell(error as Error);
+        controller.error(error);
+      }
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
 }
 
 export interface BlobCall {

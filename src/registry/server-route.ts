@@ -22,6 +22,7 @@ export interface RegistryServices {
   readonly digests: Turns;
   readonly uploads: Uploads;
   readonly limits: RegistryLimits;
+  readonly log: (level: "info" | "error", message: string) => void;
   /** Undefined: anyone may do everything. */
   readonly gate: Gate | undefined;
   readonly keepsEverything: boolean;

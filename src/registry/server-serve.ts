@@ -146,6 +146,8 @@ function listen(
     return Bun.serve({
       hostname,
       port,
+      // Else Bun prints a stack of each stream that breaks off, beside our log.
+      development: false,
       ...(tls ? { tls: { cert: tls.certificate, key: tls.key } } : {}),
       idleTimeout: Math.ceil(services.limits.idleMs / 1000),
       // The limits are ours, and bodies are streams: Bun's own limit would refuse whole layers.

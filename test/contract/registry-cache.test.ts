@@ -277,7 +277,7 @@ test("the cache logs in with its own user, tokens too, and its own users are its
   }
 });
 
-test("the command serves a cache, with the password in a file", async () => {
+test("the command serves a cache, with the password in a file, and its log has a line of each failure and nothing else", async () => {
   await using scratch = newScratch();
   await using upstream = await RegistryFixture.start({ kind: "basic", user: "ann", password: "secret" });
   const image = smallImage("command");
@@ -289,10 +289,20 @@ test("the command serves a cache, with the password in a file", async () => {
     stdio: ["ignore", "ignore", "pipe"],
   });
   try {
-    const first = await child.stderr.getReader().read();
-    const url = / on (http\S+)/.exec(Buffer.from(first.value ?? []).toString())?.[1] ?? "";
+    const log = child.stderr.getReader();
+    const line = async (): Promise<string> => Buffer.from((await log.read()).value ?? []).toString();
+    const url = / on (http\S+)/.exec(await line())?.[1] ?? "";
     const answer = await mustBe(200, await fetch(`${url}/v2/team/app/manifests/v1`));
     expect(answer.headers.get("Docker-Content-Digest")).toBe(image.manifestDigest);
+    const bytes = Buffer.alloc(3_000_000, 7);
+    const digest = upstream.putBlob("team/app", bytes);
+    upstream.faults.spoilt.set(digest, Buffer.alloc(bytes.length, 8));
+    const curl = Bun.spawn(["curl", "-s", "-o", "/dev/null", `${url}/v2/team/app/blobs/${digest}`]);
+    expect([18, 56]).toContain(await curl.exited);
+    child.kill();
+    let rest = "";
+    for (let next = await line(); next !== ""; next = await line()) rest += next;
+    expect(rest).toMatch(/^\S+ error "sha256:\w{64}" of "team\/app" did not come from [^\n]+\n(\S+ info [^\n]+\n)*$/);
   } finally {
     child.kill();
     await child.exited;

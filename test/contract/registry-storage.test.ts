@@ -2,6 +2,7 @@ import { afterAll, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FolderStorage, S3Storage, serveRegistry } from "../../src/registry/index.ts";
+import type { RegistryStorage } from "../../src/registry/storage-contract.ts";
 import { sha256 } from "../support/oci-layout.ts";
 import { errorCode, pushBlob } from "../support/registry-calls.ts";
 import { s3Keys, startS3 } from "../support/s3-server.ts";
@@ -39,6 +40,29 @@ test("an object store that refuses the key says so, and one that is down fails t
   expect(own.objects.size).toBe(0);
   expect((await pushBlob(registry.url, "a", new Uint8Array(Buffer.from("x")))).status).toBe(201);
   expect([...own.objects.keys()]).toEqual([digest.replace(":", "/")]);
+});
+
+test("a storage that breaks off in the middle of a blob cuts the answer, and the log says so", async () => {
+  await using scratch = newScratch();
+  const lines: string[] = [];
+  const log = (level: string, message: string): void => void lines.push(`${level} ${message}`);
+  const storage: RegistryStorage = new FolderStorage(join(scratch.path, "blobs"));
+  storage.open = () => {
+    const pieces = [new Uint8Array(1_000_000)];
+    return new ReadableStream({
+      pull(controller) {
+        const next = pieces.pop();
+        if (next) controller.enqueue(next);
+        else throw new Error("the line is dead");
+      },
+    });
+  };
+  await using registry = await serveRegistry({ root: join(scratch.path, "root"), storage, log });
+  const bytes = crypto.getRandomValues(new Uint8Array(3_000_000));
+  expect((await pushBlob(registry.url, "a", bytes)).status).toBe(201);
+  const curl = Bun.spawn(["curl", "-s", "-o", "/dev/null", `${registry.url}/v2/a/blobs/${sha256(bytes)}`]);
+  expect([18, 56]).toContain(await curl.exited);
+  expect(lines).toEqual([`error "${sha256(bytes)}" broke off in the ${storage.description}: the line is dead`]);
 });
 
 test("clients are sent to an object store that they reach, with an address that ends; HEAD is answered here", async () => {
