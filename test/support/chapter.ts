@@ -53,7 +53,7 @@ function escapePattern(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/ +/g, " +");
 }
 
-/** One bash for a whole chapter, so that variables and folders last from command to command. */
+/** One bash for a whole chapter, so that variables and folders last from command to command. What it left running ends with it. */
 export class ChapterShell implements AsyncDisposable {
   readonly #process;
   readonly #reader;
@@ -67,6 +67,8 @@ export class ChapterShell implements AsyncDisposable {
       stdin: "pipe",
       stdout: "pipe",
       stderr: "inherit",
+      // A process group of its own, which what it runs in the background stays in.
+      detached: true,
     });
     this.#process.stdin.write("exec 2>&1\n");
     this.#reader = this.#process.stdout.getReader();
@@ -94,7 +96,21 @@ export class ChapterShell implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#process.stdin.end();
-    this.#process.kill();
+    this.#signalAll("SIGTERM");
     await this.#process.exited;
+    for (const signal of [0, "SIGKILL"] as const) {
+      const deadline = Date.now() + 5000;
+      while (Date.now() < deadline && this.#signalAll(signal)) await Bun.sleep(20);
+    }
+  }
+
+  /** False when none of them is left. */
+  #signalAll(signal: NodeJS.Signals | 0): boolean {
+    try {
+      return process.kill(-this.#process.pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
+      throw error;
+    }
   }
 }
