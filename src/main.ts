@@ -12,6 +12,10 @@ if (command === "daemon") {
   // The engine's own: it gives large layers to such processes.
   const { runUnpackLayer } = await import("./archive/index.ts");
   await runUnpackLayer();
+} else if (command === "compress-layer") {
+  // The engine's own, as above.
+  const { runCompressLayer } = await import("./archive/index.ts");
+  runCompressLayer(rest[0]);
 } else {
   const { runCli } = await import("./cli/index.ts");
   process.exitCode = await runCli(process.argv.slice(2));

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { DetachWatcher } from "../common/index.ts";
+import { DetachWatcher, orGone } from "../common/index.ts";
 import type { ApiReply } from "./reply.ts";
 import { frame, multiplexedStreamType, rawStreamType } from "./multiplex.ts";
 
@@ -20,20 +20,18 @@ export async function hijack(
   socket.write(
     `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${contentType}\r\nConnection: Upgrade\r\nUpgrade: ${options.upgrade}\r\n\r\n`,
   );
-  const aborted = new Promise<"gone">((resolve) =>
-    options.signal.addEventListener("abort", () => resolve("gone"), { once: true }),
-  );
-  const left = Promise.withResolvers<"gone">();
-  if (reply.readsInput) feedInput(socket, reply, () => left.resolve("gone"));
+  const left = new AbortController();
+  const gone = AbortSignal.any([options.signal, left.signal]);
+  if (reply.readsInput) feedInput(socket, reply, () => left.abort());
   else socket.resume();
   const iterator = session.output[Symbol.asyncIterator]();
   for (;;) {
-    const next = await Promise.race([iterator.next(), aborted, left.promise]);
+    const next = await orGone(iterator.next(), gone);
     if (next === "gone") break;
     if (next.done) break;
     if (!socket.write(session.tty ? next.value.data : frame(next.value))) {
       const drained = new Promise<void>((resolve) => socket.once("drain", () => resolve()));
-      if ((await Promise.race([drained, aborted, left.promise])) === "gone") break;
+      if ((await orGone(drained, gone)) === "gone") break;
     }
   }
   void Promise.resolve(iterator.return?.()).catch(() => {});

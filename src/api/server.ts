@@ -1,7 +1,7 @@
 import { chmodSync, rmSync } from "node:fs";
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
-import { EngineError, toEngineError } from "../common/index.ts";
+import { EngineError, orGone, toEngineError } from "../common/index.ts";
 import type { Engine } from "../engine/index.ts";
 import { hijack } from "./hijack.ts";
 import { httpStatus } from "./http-status.ts";
@@ -226,18 +226,15 @@ async function sendStream(
     response.flushHeaders();
   };
   if (reply.eager) head();
-  const aborted = new Promise<"gone">((resolve) =>
-    signal.addEventListener("abort", () => resolve("gone"), { once: true }),
-  );
   try {
     for (;;) {
-      const result = await Promise.race([pending, aborted]);
+      const result = await orGone(pending, signal);
       if (result === "gone") break;
       head();
       if (result.done) break;
       if (!response.write(result.value)) {
         const drained = new Promise<void>((resolve) => response.once("drain", () => resolve()));
-        if ((await Promise.race([drained, aborted])) === "gone") break;
+        if ((await orGone(drained, signal)) === "gone") break;
       }
       pending = iterator.next();
     }

@@ -1,6 +1,7 @@
 import { Readable, pipeline, type Transform } from "node:stream";
-import { constants, createGunzip, createGzip, createZstdCompress } from "node:zlib";
+import { createGunzip, createZstdCompress } from "node:zlib";
 import { EngineError } from "../common/index.ts";
+import { gzipLayer } from "./gzip-layer.ts";
 
 export type Compression = "gzip" | "zstd" | "bzip2" | "xz" | "none";
 
@@ -120,12 +121,8 @@ function damaged(kind: string, error: unknown): EngineError {
   });
 }
 
-/** Compresses a stream. gzip carries no time and no name, so the same input gives the same bytes. */
+/** Compresses a stream; see `gzipLayer` for layers. */
 export function compress(source: AsyncIterable<Uint8Array>, kind: "gzip" | "zstd" | "none"): AsyncIterable<Uint8Array> {
   if (kind === "none") return source;
-  const transform =
-    kind === "gzip"
-      ? createGzip({ chunkSize, level: constants.Z_DEFAULT_COMPRESSION })
-      : createZstdCompress({ chunkSize });
-  return through(source, transform, kind);
+  return kind === "gzip" ? gzipLayer(source) : through(source, createZstdCompress({ chunkSize }), kind);
 }

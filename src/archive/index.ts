@@ -1,8 +1,10 @@
 export { applyLayer, type AppliedLayer, type ApplyOptions, type LinkBelow } from "./apply-layer.ts";
 export { breathe } from "./breathe.ts";
 export { compress, decompress, detectCompression, type Compression } from "./compression.ts";
+export { runCompressLayer } from "./compress-program.ts";
 export { extractTree, type ExtractTreeOptions } from "./extract-tree.ts";
 export { GrowingFile } from "./growing-file.ts";
+export { gzipLayer } from "./gzip-layer.ts";
 export { hashingStream } from "./hashing.ts";
 export { LayerArchive } from "./layer-archive.ts";
 export { joinPath, memberPath, splitPath } from "./member-path.ts";

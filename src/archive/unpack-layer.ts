@@ -1,14 +1,13 @@
 // Large layers are unpacked by a process of their own, several at once: the engine's loop stays free, and so does its memory.
-import { cpus } from "node:os";
 import { applyLayer, type AppliedLayer, type ApplyOptions } from "./apply-layer.ts";
 import { boundedPlain } from "./bounded-plain.ts";
 import { hashingStream } from "./hashing.ts";
 import { LayerArchive } from "./layer-archive.ts";
+import { processTurn } from "./process-turn.ts";
 import { UnpackProcess } from "./unpack-process.ts";
 
 /** A smaller archive is unpacked sooner than a process starts. */
 const ownProcessBytes = 1024 * 1024;
-const maxProcesses = Math.max(2, cpus().length);
 
 export interface UnpackedLayer extends AppliedLayer {
   /** sha256 of the plain archive. */
@@ -26,7 +25,7 @@ export async function unpackLayer(
   if (!(tar instanceof LayerArchive)) return unpackHere(tar, directory, options);
   const { stacked = false } = options;
   const unpacked = await (tar.file.sizeBytes >= ownProcessBytes
-    ? turn(() => unpackElsewhere(tar, { directory, stacked }))
+    ? unpackElsewhere(tar, { directory, stacked })
     : unpackHere(tar, directory, options));
   tar.plainBytes = unpacked.archiveBytes;
   return unpacked;
@@ -44,25 +43,11 @@ export async function unpackHere(
   return { ...applied, diffId: hashed.digest(), archiveBytes: hashed.size() };
 }
 
-let running = 0;
-const waiting: (() => void)[] = [];
-
-async function turn<T>(work: () => Promise<T>): Promise<T> {
-  if (running < maxProcesses) running++;
-  else await new Promise<void>((resolve) => waiting.push(resolve));
-  try {
-    return await work();
-  } finally {
-    const next = waiting.shift();
-    if (next) next();
-    else running--;
-  }
-}
-
 async function unpackElsewhere(
   archive: LayerArchive,
   order: { directory: string; stacked: boolean },
 ): Promise<UnpackedLayer> {
+  using _turn = await processTurn();
   const process = UnpackProcess.take();
   const unpacked = await process.unpack(archive, order);
   process.release();

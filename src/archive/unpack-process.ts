@@ -1,13 +1,11 @@
 import { closeSync } from "node:fs";
-import { setPriority } from "node:os";
-import { join } from "node:path";
 import { EngineError, type ErrorCode } from "../common/index.ts";
 import type { LayerArchive } from "./layer-archive.ts";
+import { ownProgram, yieldToEngine } from "./own-program.ts";
 import type { UnpackedLayer } from "./unpack-layer.ts";
 import type { UnpackOrder, UnpackReport } from "./unpack-program.ts";
 
 const maxReportBytes = 256 * 1024 * 1024;
-const niceness = 5;
 /** The next layer of the same image finds it warm. */
 const idleMs = 300;
 
@@ -26,12 +24,8 @@ export class UnpackProcess {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   private constructor() {
-    // The compiled executable calls itself, also when another has taken its place meanwhile.
-    const compiled = import.meta.dir.startsWith("/$bunfs/");
-    const program = compiled ? ["/proc/self/exe"] : [process.execPath, join(import.meta.dir, "..", "main.ts")];
-    this.#child = Bun.spawn([...program, "unpack-layer"], { stdio: ["pipe", "pipe", "inherit"], cwd: "/" });
-    // The engine answers first.
-    setPriority(this.#child.pid, niceness);
+    this.#child = Bun.spawn(ownProgram("unpack-layer"), { stdio: ["pipe", "pipe", "inherit"], cwd: "/" });
+    yieldToEngine(this.#child.pid);
     this.#said = this.#child.stdout[Symbol.asyncIterator]();
     void this.#child.exited.then(() => this.#forget());
   }

@@ -1,4 +1,4 @@
-import { compress } from "../archive/index.ts";
+import { gzipLayer } from "../archive/index.ts";
 import { shortId } from "../common/index.ts";
 import type { Layer } from "../snapshot/index.ts";
 import { mediaTypes, parseReference, type Descriptor } from "../spec/index.ts";
@@ -60,10 +60,10 @@ export async function blobOf(
   // A plain one is kept for its bytes' sake; nobody wants to upload it.
   if (known && known.digest !== layer.diffId && content.has(known.digest)) return known;
   const mediaType = mediaTypes.dockerLayerGzip;
-  const blob = await content.ingest(abortable(compress(layerTar(services, layer), "gzip"), signal), {
-    mediaType,
-    lease,
-  });
+  const isKept = known !== undefined && content.has(known.digest);
+  const { diffId } = layer;
+  const packed = isKept ? gzipLayer(content.file(diffId), { digest: diffId }) : gzipLayer(layerTar(services, layer));
+  const blob = await content.ingest(abortable(packed, signal), { mediaType, lease });
   if (services.snapshots.layer(layer.chainId)) table.putLayerBlob(layer.diffId, blob);
   return blob;
 }
