@@ -76,14 +76,16 @@ export async function registryManifests(
     return { Manifests: [described(top, { ref, platform })] };
   }
   const Manifests: RegistryManifest[] = [];
-  for (const { digest, platform } of top.index.manifests) {
-    Manifests.push(described(await repository.manifest(digest), { ref: `${ref}@${digest}`, platform }));
+  for (const { digest, mediaType, platform } of top.index.manifests) {
+    const { bytes } = await repository.manifestBytes(digest);
+    const descriptor = { mediaType, digest, size: bytes.length };
+    Manifests.push(described({ descriptor, bytes }, { ref: `${ref}@${digest}`, platform }));
   }
   return { Index: described(top, { ref, platform: undefined }), Manifests };
 }
 
 function described(
-  { descriptor, bytes }: ParsedManifest,
+  { descriptor, bytes }: Pick<ParsedManifest, "descriptor" | "bytes">,
   { ref, platform }: { ref: string; platform: Platform | undefined },
 ): RegistryManifest {
   return {

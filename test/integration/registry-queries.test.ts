@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { mediaTypes } from "../../src/spec/index.ts";
 import { publish, publishIndex } from "../support/published-image.ts";
 import { RegistryFixture } from "../support/registry-fixture.ts";
 import { newScratch, type Scratch } from "../support/scratch.ts";
@@ -125,7 +126,7 @@ describe("search", () => {
   });
 });
 
-test("manifest inspect says the same as docker's client, of a list and of an image, short and verbose", async () => {
+test("manifest inspect says the same as docker's client, of a list, an image and an attested one, short and verbose", async () => {
   await using registry = await RegistryFixture.start();
   const one = await publish(registry, { tag: "one", config: { architecture: "amd64" } });
   const two = await publish(registry, { tag: "two", config: { architecture: "arm64" } });
@@ -136,7 +137,8 @@ test("manifest inspect says the same as docker's client, of a list and of an ima
       { digest: two.digest, architecture: "arm64" },
     ],
   });
-  for (const words of [["one"], ["-v", "one"], ["list"], ["-v", "list"]]) {
+  publishAttested(registry, await publish(registry, { tag: "oci", kind: "oci" }));
+  for (const words of [["one"], ["-v", "one"], ["list"], ["-v", "list"], ["attested"], ["-v", "attested"]]) {
     const all = ["manifest", "inspect", "--insecure", ...words.slice(0, -1), `${registry.host}/app:${words.at(-1)}`];
     const theirs = await run("docker", { folder: join(scratch.path, "manifest"), words: all });
     const ours = await run("vitrine", { folder: join(scratch.path, "manifest"), words: all });
@@ -149,6 +151,35 @@ test("manifest inspect says the same as docker's client, of a list and of an ima
   });
   expect([none.exitCode, none.stderr]).toEqual([1, expect.stringContaining("manifest unknown")]);
 });
+
+/** An index of an image and of a manifest that no image has, as BuildKit writes both, as `app:attested`. */
+function publishAttested(registry: RegistryFixture, { digest }: { digest: string }): void {
+  const put = (tag: string, document: { schemaVersion: 2; mediaType: string; [member: string]: unknown }): object => {
+    const bytes = Buffer.from(JSON.stringify(document));
+    const name = registry.putManifest("app", tag, { bytes, mediaType: document.mediaType });
+    return { mediaType: document.mediaType, digest: name, size: bytes.length };
+  };
+  const statement = Buffer.from("{}");
+  const blob = { digest: registry.putBlob("app", statement), size: statement.length };
+  const attestation = put("statements", {
+    schemaVersion: 2,
+    mediaType: mediaTypes.ociManifest,
+    config: { mediaType: "application/vnd.oci.empty.v1+json", ...blob },
+    layers: [{ mediaType: "application/vnd.in-toto+json", ...blob }],
+  });
+  const image = {
+    mediaType: mediaTypes.ociManifest,
+    digest,
+    size: registry.manifests.get(`app/manifests/${digest}`)?.bytes.length,
+    platform: { architecture: "amd64", os: "linux" },
+  };
+  const platform = { architecture: "unknown", os: "unknown" };
+  put("attested", {
+    schemaVersion: 2,
+    mediaType: mediaTypes.ociIndex,
+    manifests: [image, { ...attestation, platform }],
+  });
+}
 
 describe.each(clients)("a login by %s at a registry with refresh tokens", (client) => {
   test("keeps the token in place of the password, and pulls by it", async () => {
