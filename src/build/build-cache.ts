@@ -1,4 +1,5 @@
 import type { Database } from "bun:sqlite";
+import { KeptDigests } from "./kept-digests.ts";
 
 /** What an operation made, by its content key. */
 export interface CacheRecord {
@@ -45,6 +46,7 @@ const schema = [
  */
 export class BuildCache {
   readonly #db: Database;
+  readonly kept = new KeptDigests();
   readonly #used = new Map<string, { usedMs: number; uses: number }>();
 
   constructor(db: Database) {

@@ -67,7 +67,9 @@ export class InputTrees implements AsyncDisposable {
           const open = async (): Promise<InputTree> => {
             const { exclude, name } = operation;
             const tree = this.#disposal.use(await session.files(name, { exclude, signal }));
-            return this.#tree(tree.root, { isContext: true, isPrivate: false });
+            const { state } = tree;
+            const memory = state === undefined ? undefined : this.sources.cache.kept.of(state);
+            return this.#tree(tree.root, { isContext: true, isPrivate: false, memory });
           };
           return { digest: undefined, open: () => this.#once(`open ${id}`, open) };
         }
@@ -157,7 +159,10 @@ export class InputTrees implements AsyncDisposable {
 
 function memoryOf(cache: BuildCache, top: string): DigestMemory {
   return {
-    get: (path) => cache.pathDigest(top, path),
-    set: (path, digest) => cache.recordPathDigest(top, { path, digest }),
+    get: (path) => {
+      const digest = cache.pathDigest(top, path);
+      return digest === undefined ? undefined : { digest };
+    },
+    set: (path, { digest }) => cache.recordPathDigest(top, { path, digest }),
   };
 }

@@ -5,10 +5,10 @@ import type { Credentials } from "../registry/index.ts";
 export interface LocalTree extends AsyncDisposable {
   readonly root: string;
   /**
-   * Where the same folder is kept and brought up to date for many builds: a name that stays. Digests of its files are remembered
-   * under it, each for as long as the file's inode, size and change time are the same.
+   * Where the same folder is kept and brought up to date for many builds: names what it holds now. Another name after each change, never
+   * one that was there before: digests of its files are remembered under it.
    */
-  readonly key?: string;
+  readonly state?: string;
 }
 
 export interface FilesOptions {

@@ -46,10 +46,12 @@ export interface ResolveOptions {
   readonly exclude?: IgnoreRules | undefined;
 }
 
-/** Digests that are known already, by path; those of images outlive the build. */
+export type Remembered = Pick<Source, "digest" | "entries">;
+
+/** Digests that are known already, by path; those of images, and of clients' folders that did not change, outlive the build. */
 export interface DigestMemory {
-  get(path: string): string | undefined;
-  set(path: string, digest: string): void;
+  get(path: string): Remembered | undefined;
+  set(path: string, remembered: Remembered): void;
 }
 
 /** A root that sources come from. Dispose it to close its descriptor. */
@@ -60,7 +62,7 @@ export class SourceTree implements Disposable {
 
   constructor(root: string, options: { memory?: DigestMemory; isContext: boolean }) {
     this.rootFd = openDirectory(root);
-    this.#memory = options.memory ?? new Map<string, string>();
+    this.#memory = options.memory ?? new Map<string, Remembered>();
     this.#isContext = options.isContext;
   }
 
@@ -86,11 +88,12 @@ export class SourceTree implements Disposable {
     const stat = this.#statFollowed(path);
     const type = stat.type === "directory" ? "directory" : "file";
     const known = exclude ? undefined : this.#memory.get(path);
-    if (known !== undefined) return { path, type, digest: known };
+    if (known !== undefined) return { ...known, path, type };
     const entries = type === "directory" ? await this.#digestDirectory(path, { signal, exclude }) : undefined;
     const digest = entries ? digestOfEntries(entries) : `file:${await this.#digestFollowed(path)}`;
-    if (!exclude) this.#memory.set(path, digest);
-    return { path, type, digest, ...(entries ? { entries } : {}) };
+    const found = { digest, ...(entries ? { entries } : {}) };
+    if (!exclude) this.#memory.set(path, found);
+    return { ...found, path, type };
   }
 
   /** What `path` is, symlinks followed inside the root. */

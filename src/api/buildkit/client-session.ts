@@ -57,7 +57,7 @@ export class ClientSession implements BuildSession {
       if (changed || stats.length === 0) folder.record(stats);
       return {
         root: folder.root,
-        key: folder.key,
+        state: folder.state,
         [Symbol.asyncDispose]: async () => folder[Symbol.dispose](),
       };
     } catch (error) {

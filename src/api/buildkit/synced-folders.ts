@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { toEngineError } from "../../common/index.ts";
+import { newId, toEngineError } from "../../common/index.ts";
 
 /** So many folders of clients are kept; the one that was used longest ago goes first. */
 const maxKept = 32;
@@ -8,8 +8,8 @@ const maxKept = 32;
 /** A folder on disk for one client's folder, held by one user at a time. */
 export interface SyncedFolder extends Disposable {
   readonly root: string;
-  /** Names this folder as long as it is kept. */
-  readonly key: string;
+  /** Names what is in it: another name after each change, never one that was there before. */
+  readonly state: string;
   /** Encoded stats of what is in it, in the order of a walk. */
   readonly known: readonly Uint8Array[];
   /** From here on nobody may rely on `known`: written before the first change. */
@@ -24,6 +24,7 @@ export interface SyncedFolder extends Disposable {
  */
 export class SyncedFolders {
   readonly #inUse = new Set<string>();
+  readonly #states = new Map<string, string>();
 
   constructor(private readonly directory: string) {}
 
@@ -50,15 +51,22 @@ export class SyncedFolders {
     const root = join(home, "tree");
     const recordPath = join(home, "stats");
     const known = readRecord(recordPath);
+    const states = this.#states;
+    if (!known || !states.has(key)) states.set(key, newId());
     if (!known) rmSync(root, { recursive: true, force: true });
     mkdirSync(root, { recursive: true, mode: 0o700 });
     utimesSync(home, new Date(), new Date());
     this.#removeBeyond(maxKept);
     return {
       root,
-      key,
+      get state() {
+        return states.get(key) ?? "";
+      },
       known: known ?? [],
-      invalidate: () => rmSync(recordPath, { force: true }),
+      invalidate() {
+        states.set(key, newId());
+        rmSync(recordPath, { force: true });
+      },
       record(stats) {
         writeFileSync(`${recordPath}.new`, encodeRecord(stats));
         renameSync(`${recordPath}.new`, recordPath);
@@ -73,7 +81,10 @@ export class SyncedFolders {
       .map((key) => ({ key, usedMs: statSync(join(this.directory, key)).mtimeMs }))
       .toSorted((a, b) => b.usedMs - a.usedMs);
     const removed = idle.slice(kept);
-    for (const { key } of removed) rmSync(join(this.directory, key), { recursive: true, force: true });
+    for (const { key } of removed) {
+      this.#states.delete(key);
+      rmSync(join(this.directory, key), { recursive: true, force: true });
+    }
     return removed.length;
   }
 }
