@@ -20,6 +20,8 @@ const forTests: readonly Required[] = [
   { program: "busybox", debianPackage: "busybox-static" },
   { program: "docker", debianPackage: "docker.io" },
   { program: "zstd", debianPackage: "zstd" },
+  { program: "xz", debianPackage: "xz-utils" },
+  { program: "bzip2", debianPackage: "bzip2" },
   { program: "conntrack", debianPackage: "conntrack" },
   { program: "runc", debianPackage: "runc" },
   { program: "openssl", debianPackage: "openssl" },

@@ -1,6 +1,7 @@
 import { Readable, pipeline, type Transform } from "node:stream";
 import { createGunzip, createZstdCompress } from "node:zlib";
 import { EngineError } from "../common/index.ts";
+import { decompressByProgram } from "./decompress-by-program.ts";
 import { gzipLayer } from "./gzip-layer.ts";
 
 export type Compression = "gzip" | "zstd" | "bzip2" | "xz" | "none";
@@ -25,8 +26,8 @@ export function detectCompression(firstBytes: Uint8Array): Compression {
 }
 
 /**
- * The plain bytes of a stream that is gzip, zstd or not compressed; several members or frames in a row are one. Throws
- * `unsupported` for bzip2 and xz, `invalidArgument` for a stream that is damaged or ends early.
+ * The plain bytes of a stream in any of these compressions or none; several members or frames in a row are one. Throws
+ * `unavailable` for bzip2 and xz where their programs are not installed, `invalidArgument` for a stream that is damaged or ends early.
  */
 export async function* decompress(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const iterator = source[Symbol.asyncIterator]();
@@ -44,10 +45,7 @@ export async function* decompress(source: AsyncIterable<Uint8Array>): AsyncGener
   if (kind === "none") yield* whole;
   else if (kind === "gzip") yield* through(whole, createGunzip({ chunkSize }), kind);
   else if (kind === "zstd") yield* unzstd(whole);
-  else {
-    await iterator.return?.();
-    throw new EngineError("unsupported", `Cannot decompress the archive: ${kind} is not supported, gzip and zstd are`);
-  }
+  else yield* decompressByProgram(whole, kind);
 }
 
 async function* rejoin(first: Uint8Array, rest: AsyncIterator<Uint8Array>): AsyncGenerator<Uint8Array> {

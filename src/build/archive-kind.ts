@@ -6,19 +6,16 @@ const blockBytes = 512;
 
 /**
  * How a local file that ADD names is compressed if it is a tar archive; undefined for any other file. A file in a
- * compression that cannot be looked into is refused by name: it may be either.
+ * compression whose program is not installed is refused by name: it may be either.
  */
 export async function archiveKind(fd: number, path: string): Promise<Compression | undefined> {
   const kind = detectCompression(await firstBytes(readDescriptor(fd)));
-  if (kind === "xz" || kind === "bzip2") {
-    throw new EngineError(
-      "unsupported",
-      `ADD failed: "${path}" is compressed with ${kind}, which is not built yet: use gzip or zstd, or COPY it as it is`,
-    );
-  }
   try {
     return isTarHeader(await firstBytes(decompress(readDescriptor(fd)))) ? kind : undefined;
-  } catch {
+  } catch (error) {
+    if (error instanceof EngineError && error.code === "unavailable") {
+      throw new EngineError(error.code, `ADD failed: "${path}": ${error.message}`, { cause: error });
+    }
     // Something that only begins like a compressed stream is an ordinary file.
     return undefined;
   }
