@@ -61,6 +61,8 @@ export interface BuildRequest {
   /** What RUN may ask for beyond the usual. */
   readonly entitlements: readonly Entitlement[];
   readonly signal?: AbortSignal | undefined;
+  /** A RUN that fails leaves an image, whose id is the error's `data.failedImage`, for the client to look into. */
+  readonly debug?: boolean | undefined;
   /** `cache-imports` */
   readonly cacheFrom?: readonly CacheSource[] | undefined;
   readonly cacheTo?: readonly CacheTarget[] | undefined;

@@ -16,6 +16,7 @@ import { createGraph, type BuildPlan } from "./create-graph.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { Executor } from "./executor.ts";
 import { GitSource } from "./git-source.ts";
+import { imageOfFailedStep } from "./failed-step.ts";
 import { HttpSource } from "./http-source.ts";
 import { InputTrees } from "./input-trees.ts";
 import { buildWarnings } from "./lint-build.ts";
@@ -230,6 +231,7 @@ export class Builder {
       session,
       limits: frontend.limits,
       epoch,
+      keepFailed: request.debug ? (step) => imageOfFailedStep(this.services, step) : undefined,
       solver,
       signal: solver.signal,
     };

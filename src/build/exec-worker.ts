@@ -93,7 +93,10 @@ export async function runExec(
       ({ stream, data }) => progress.log(node.id, stream === "stdout" ? 1 : 2, data),
     );
     if (signal.aborted) throw cancelled();
-    if (exitCode !== 0) throw failure(operation.command, exitCode);
+    if (exitCode !== 0) {
+      const failedImage = await keepFailed(context, { operation, base, snapshotKey: containerId });
+      throw failure(operation.command, exitCode, failedImage);
+    }
     cleanMountPoints(snapshots.diffDirectory(containerId), missing);
     if (epoch !== undefined) clampTimes(snapshots.diffDirectory(containerId), epoch);
     const layer = await snapshots.commit(containerId, { lasting: false });
@@ -103,7 +106,18 @@ export async function runExec(
   }
 }
 
-function failure(command: readonly string[], exitCode: number): EngineError {
+/** The image of what the command left, for a client that wants to look into it. */
+async function keepFailed(
+  { keepFailed, snapshots, hold }: WorkContext,
+  { operation, base, snapshotKey }: { operation: ExecOperation; base: string | undefined; snapshotKey: string },
+): Promise<string | undefined> {
+  if (!keepFailed) return undefined;
+  const layer = await snapshots.commit(snapshotKey, { lasting: false });
+  hold.add(layer?.chainId);
+  return await keepFailed({ ...operation, top: layer?.chainId ?? base });
+}
+
+function failure(command: readonly string[], exitCode: number, failedImage: string | undefined): EngineError {
   const message = `The command '${command.join(" ")}' returned a non-zero code: ${exitCode}`;
-  return new EngineError("internal", message, { data: { exitCode, command } });
+  return new EngineError("internal", message, { data: { exitCode, command, failedImage } });
 }

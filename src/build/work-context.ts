@@ -6,6 +6,7 @@ import type { BuildProgress } from "./build-progress.ts";
 import type { BuildLimits } from "./build-request.ts";
 import type { CacheMounts } from "./cache-mounts.ts";
 import type { Executor } from "./executor.ts";
+import type { FailedStep } from "./failed-step.ts";
 import type { InputTrees } from "./input-trees.ts";
 import type { BuildSession } from "./session.ts";
 import type { LazyLayers } from "./lazy-layers.ts";
@@ -49,6 +50,8 @@ export interface WorkContext {
   readonly limits: BuildLimits;
   /** Times are no later than this, in seconds since 1970. */
   readonly epoch: number | undefined;
+  /** Where the client asked to look into a RUN that fails: makes an image of it. */
+  readonly keepFailed?: ((step: FailedStep) => Promise<string>) | undefined;
   readonly solver: Solver<Solved>;
   readonly signal: AbortSignal;
 }

@@ -23,6 +23,7 @@ import { EngineError } from "../common/index.ts";
 import type { ProgressMessage } from "../spec/index.ts";
 import { findImage } from "./container-creation.ts";
 import type { Core } from "./core.ts";
+import { keepFailedStep } from "./failed-step.ts";
 import { imageUsers } from "./image-users.ts";
 import { requireKnownFilters } from "./known-filters.ts";
 import { publishPrune } from "./prune-event.ts";
@@ -43,7 +44,7 @@ export class EngineBuilds {
 
   /** A build as the classic endpoint tells it. */
   build(request: ClassicBuildRequest): AsyncGenerator<ProgressMessage> {
-    return build(this.#builder, request);
+    return this.#open(build(this.#builder, request), request);
   }
 
   /** The same of a session's folders. */
@@ -51,7 +52,14 @@ export class EngineBuilds {
     session: BuildSession,
     request: Omit<ClassicBuildRequest, "context" | "credentials">,
   ): AsyncGenerator<ProgressMessage> {
-    return renderClassic(this.#builder, { ...request, session, dialect: "classic" }, request);
+    return this.#open(renderClassic(this.#builder, { ...request, session, dialect: "classic" }, request), request);
+  }
+
+  #open(
+    messages: AsyncGenerator<ProgressMessage>,
+    { debug, signal }: Pick<BuildRequest, "debug" | "signal">,
+  ): AsyncGenerator<ProgressMessage> {
+    return debug ? keepFailedStep(this.#core, messages, signal) : messages;
   }
 
   /** A build as events; the generator returns what it left. */

@@ -8,7 +8,7 @@ import { attachContainer, containerLogs } from "./container-io.ts";
 import { removeContainer } from "./container-removal.ts";
 import { logPath } from "./container-spec.ts";
 import { startContainer } from "./container-start.ts";
-import { killAndWait, killContainer, pause, stopContainer, unpause } from "./container-stop.ts";
+import { endContainer, killContainer, pause, stopContainer, unpause } from "./container-stop.ts";
 import { updateContainer } from "./container-update.ts";
 import { inspectView, statusOf, summaryView } from "./container-views.ts";
 import type {
@@ -130,18 +130,9 @@ export class Containers implements ContainerService {
   async remove(idOrName: string, options: { force: boolean; volumes: boolean }): Promise<void> {
     const container = this.core.containers.get(idOrName);
     await container.changes.run(async () => {
-      if (options.force && this.core.containers.has(container)) await this.#end(container);
+      if (options.force && this.core.containers.has(container)) await endContainer(this.core, container);
       await removeContainer(this.core, container, options);
     });
-  }
-
-  async #end(container: LiveContainer): Promise<void> {
-    const { state } = container.record;
-    clearTimeout(container.restartTimer);
-    state.restarting = false;
-    if (state.phase !== "running") return;
-    state.stoppedByUser = true;
-    await killAndWait(this.core, container, container.nextStop());
   }
 
   async prune(filters: Filters): Promise<{ deleted: string[]; spaceReclaimed: number }> {

@@ -107,3 +107,13 @@ async function settlesWithin(promise: Promise<unknown>, timeoutMs: number): Prom
     clearTimeout(timer);
   }
 }
+
+/** Nothing of it runs any more, or will again. The caller holds its turn. */
+export async function endContainer(core: Core, container: LiveContainer): Promise<void> {
+  const { state } = container.record;
+  clearTimeout(container.restartTimer);
+  state.restarting = false;
+  if (state.phase !== "running") return;
+  state.stoppedByUser = true;
+  await killAndWait(core, container, container.nextStop());
+}

@@ -115,6 +115,9 @@ export interface EventMessage {
   timeNano: number;
 }
 
+/** Id of the message that tells of a failed step's image, `{Image, Message, Code}`, in a build of `debug=1`. */
+export const failedStepId = "vitrine.failed-step";
+
 /** A line of the JSON streams of build, load, import, pull and push. */
 export interface ProgressMessage {
   stream?: string;

@@ -89,6 +89,7 @@ function classicOptions(request: ApiRequest): ClassicBuildRequest {
     quiet: request.flag("q"),
     why: request.flag("why"),
     verify: request.flag("verify"),
+    debug: request.flag("debug"),
     removeIntermediate: request.flag("rm", true),
     forceRemove: request.flag("forcerm"),
     signal: request.signal,

@@ -71,6 +71,11 @@ export const command: Command = {
       kind: "list",
       description: 'Additional build contexts ("name=path", "name=docker-image://image", "name=URL")',
     },
+    {
+      name: "debug",
+      kind: "bool",
+      description: "Open a shell where a RUN failed, in what it left; nothing of it stays",
+    },
     { name: "check", kind: "bool", description: "Check the Dockerfile and build nothing" },
     { name: "file", short: "f", kind: "string", description: 'Name of the Dockerfile (Default is "PATH/Dockerfile")' },
     { name: "force-rm", kind: "bool", description: "Always remove intermediate containers" },
@@ -122,11 +127,14 @@ async function buildImage(invocation: Invocation): Promise<number> {
   const { flags, args, client } = invocation;
   if (flags.bool("check")) return (await import("../check-build.ts")).checkBuild(invocation);
   const engine = await client();
+  const debugged = flags.bool("debug")
+    ? await (await import("../debug-step.ts")).debugging(invocation)
+    : (messages: AsyncIterable<ProgressMessage>): AsyncIterable<ProgressMessage> => messages;
   const { openBuildSession } = await import("../build-session.ts");
   const { folders, others } = buildContexts(flags.list("build-context"));
   using session = await openBuildSession(engine, { source: args[0] ?? "", flags, contexts: folders });
   const query = { ...(await parameters(flags)), buildcontexts: others };
-  if (session) return await showBuild(sessionLines(engine, { query, session, flags }), flags);
+  if (session) return await showBuild(debugged(sessionLines(engine, { query, session, flags })), flags);
   refuseWithoutSession(flags, folders);
   const { openContext } = await import("../build-context.ts");
   const context = await openContext(args[0] ?? "", flags.string("file"));
@@ -134,7 +142,7 @@ async function buildImage(invocation: Invocation): Promise<number> {
     query: { ...query, dockerfile: context.dockerfile },
     upload: flags.bool("quiet") ? context.tar : reported(context.tar),
   });
-  return showBuild(messages, flags);
+  return showBuild(debugged(messages), flags);
 }
 
 function checkProgress(text: string): void {
@@ -214,6 +222,8 @@ async function showBuild(messages: AsyncIterable<ProgressMessage>, flags: FlagVa
   } catch (thrown) {
     if (!(thrown instanceof EngineError) || thrown.data["fromStream"] !== true) throw thrown;
     printError(`${thrown.message}\n`);
+    const isFailedCommand = /returned a non-zero code|did not complete successfully/.test(thrown.message);
+    if (isFailedCommand && !flags.bool("debug")) printError(debugHint);
     const code = Number(thrown.data["code"]);
     return code > 0 && code < 256 ? code : 1;
   }
@@ -259,9 +269,12 @@ async function parameters(
     reproducible: flags.bool("reproducible") || undefined,
     verify: flags.bool("verify") || undefined,
     why: flags.bool("why") || undefined,
+    debug: flags.bool("debug") || undefined,
     shmsize: size("shm-size"),
   };
 }
+
+const debugHint = "For a shell in what the command left, run the build again with --debug.\n";
 
 const sendingContext = "Sending build context to Docker daemon  ";
 
