@@ -35,6 +35,7 @@ export type {
   VertexStatus,
   VertexWarning,
 } from "./progress.ts";
+export { outlineDockerfile, type BuildOutline } from "./outline-dockerfile.ts";
 export { parseExposedPorts } from "./ports.ts";
 export { mountOrigins, mountTarget, runMounts, type RunMount } from "./run-mounts.ts";
 export { buildkitSentence } from "./step-failure.ts";

@@ -203,6 +203,7 @@ function fromOrigin(from: FromInstruction, context: Lookup & { meta: BuildArgume
 
 function contextOrigin(name: string, target: string): Origin {
   const image = /^docker-image:\/\/(.+)$/.exec(target)?.[1];
+  if (image === "scratch") return { kind: "scratch" };
   return image === undefined ? { kind: "context", name, target } : { kind: "image", reference: image };
 }
 

@@ -20,7 +20,7 @@ import {
   type StepReason,
 } from "../build/index.ts";
 import { EngineError } from "../common/index.ts";
-import type { ProgressMessage } from "../spec/index.ts";
+import { parseReference, withDefaultTag, type ProgressMessage } from "../spec/index.ts";
 import { findImage } from "./container-creation.ts";
 import type { Core } from "./core.ts";
 import { keepFailedStep } from "./failed-step.ts";
@@ -28,18 +28,20 @@ import { imageUsers } from "./image-users.ts";
 import { requireKnownFilters } from "./known-filters.ts";
 import { publishPrune } from "./prune-event.ts";
 import { StepExecutor } from "./step-executor.ts";
-import type { RegistryService } from "./contract.ts";
+import type { BuildImage, RegistryService } from "./contract.ts";
 
 /** Builds of this engine and their cache. */
 export class EngineBuilds {
   readonly #core: Core;
   readonly #builder: Builder;
+  readonly #executor: StepExecutor;
 
   /** `db`: a connection that does not wait for the disk; a power cut may cost the last of the cache, and nothing else. */
   constructor(core: Core, registries: RegistryService, db: Database) {
     this.#core = core;
     const { images, snapshots, paths } = core;
-    this.#builder = new Builder({ images, snapshots, paths, db, executor: new StepExecutor(core, registries) });
+    this.#executor = new StepExecutor(core, registries);
+    this.#builder = new Builder({ images, snapshots, paths, db, executor: this.#executor });
   }
 
   /** A build as the classic endpoint tells it. */
@@ -65,6 +67,20 @@ export class EngineBuilds {
   /** A build as events; the generator returns what it left. */
   solve(request: BuildRequest): AsyncGenerator<BuildEvent, BuildResult> {
     return this.#builder.solve(request);
+  }
+
+  /** The image of a FROM, pulled where it is missing, or with `pull`. Throws as a build's FROM does. */
+  async resolveImage(
+    reference: string,
+    options: { session: BuildSession; pull: boolean; signal: AbortSignal },
+  ): Promise<BuildImage> {
+    const image = await this.#executor.resolveBase(reference, { ...options, onProgress: () => {} });
+    const digests = image.repoDigests.map((name) => name.slice(name.indexOf("@") + 1));
+    const { config, id } = image;
+    const isId = /^(sha256:)?[0-9a-f]{64}$/.test(reference);
+    const { domain, path, tag, digest } = withDefaultTag(parseReference(isId ? "image" : reference));
+    const name = isId ? id : `${domain}/${path}${digest === undefined ? `:${tag}` : `@${digest}`}`;
+    return { name, digest: digests[0] ?? id, config };
   }
 
   export(result: Exported, request: ExportRequest): Promise<ReadonlyMap<string, string>> {

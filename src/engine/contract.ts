@@ -24,6 +24,7 @@ import type {
   EventMessage,
   ExecCreateRequest,
   ExecInspect,
+  ImageConfig,
   ImageHistoryItem,
   ImageInspect,
   ImageSummary,
@@ -310,6 +311,14 @@ export interface SystemService {
   ): AsyncIterable<EventMessage>;
 }
 
+/** An image that a build may start from. */
+export interface BuildImage {
+  readonly name: string;
+  /** Of its manifest where a registry told it, else of its config. */
+  readonly digest: string;
+  readonly config: ImageConfig;
+}
+
 export interface BuildService {
   /** A build as the classic endpoint tells it. Throws as it goes: see `Builder.solve`. */
   build(request: ClassicBuildRequest): AsyncIterable<ProgressMessage>;
@@ -320,6 +329,11 @@ export interface BuildService {
   ): AsyncIterable<ProgressMessage>;
   /** A build as events; the generator returns what it left. */
   solve(request: BuildRequest): AsyncGenerator<BuildEvent, BuildResult>;
+  /** The image of a FROM, pulled where it is missing, or with `pull`. Throws as a build's FROM does. */
+  resolveImage(
+    reference: string,
+    options: { readonly session: BuildSession; readonly pull: boolean; readonly signal: AbortSignal },
+  ): Promise<BuildImage>;
   /** Hands a result over; see `exportResult`. What it answers is told to the build's client. */
   export(result: Exported, request: ExportRequest): Promise<ReadonlyMap<string, string>>;
   /** The files of a result, mounted until disposal; see `openExportedTree`. */

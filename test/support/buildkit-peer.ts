@@ -3,12 +3,14 @@
 import { EventEmitter, once } from "node:events";
 import { lstatSync, openSync, readdirSync, readlinkSync, readSync, closeSync } from "node:fs";
 import { connect as connectHttp2, createServer, type ClientHttp2Session, type ServerHttp2Stream } from "node:http2";
-import { connect, type Socket } from "node:net";
 import { join } from "node:path";
-import { Duplex } from "node:stream";
+import type { Duplex } from "node:stream";
 import { CollectedOutput, takeFile, takeFolder } from "./buildkit-outputs.ts";
+import { upgraded } from "./h2c-upgrade.ts";
 import { framed, Unframer } from "./grpc-framing.ts";
 import { toWire, wireMap, WireReader, type WireMessage } from "./protobuf-wire.ts";
+
+export { upgraded };
 
 export class GrpcFailure extends Error {
   constructor(
@@ -19,54 +21,6 @@ export class GrpcFailure extends Error {
   ) {
     super(message);
   }
-}
-
-/** Asks for an upgrade to h2c and hands the connection over once the engine agreed. */
-export async function upgraded(path: string, url: string, headers: readonly string[] = []): Promise<Duplex> {
-  const socket = connect(path);
-  await once(socket, "connect");
-  const lines = [
-    `POST ${url} HTTP/1.1`,
-    "Host: ",
-    "Connection: Upgrade",
-    "Upgrade: h2c",
-    "Content-Length: 0",
-    ...headers,
-  ];
-  socket.write(`${lines.join("\r\n")}\r\n\r\n`);
-  let head = Buffer.alloc(0);
-  for (;;) {
-    const [chunk] = (await once(socket, "data")) as [Buffer];
-    head = Buffer.concat([head, chunk]);
-    const end = head.indexOf("\r\n\r\n");
-    if (end < 0) continue;
-    socket.pause();
-    const status = head.toString("latin1", 0, end);
-    if (!status.startsWith("HTTP/1.1 101")) {
-      socket.destroy();
-      throw new Error(`${status.split("\r\n")[0]}: ${head.toString("utf8", end + 4)}`);
-    }
-    return withFirst(socket, head.subarray(end + 4));
-  }
-}
-
-/** The connection with what was read of it already in front. */
-function withFirst(socket: Socket, first: Buffer): Duplex {
-  const duplex = new Duplex({
-    read: () => void socket.resume(),
-    write: (chunk, _encoding, done) => void socket.write(chunk, () => done()),
-    final: (done) => void socket.end(() => done()),
-    destroy(error, done) {
-      socket.destroy();
-      done(error);
-    },
-  });
-  if (first.length > 0) duplex.push(first);
-  socket.on("data", (data: Buffer) => void (duplex.push(data) || socket.pause()));
-  socket.on("end", () => duplex.push(null));
-  socket.on("close", () => duplex.destroy());
-  socket.on("error", () => duplex.destroy());
-  return duplex;
 }
 
 /** The calls of `/grpc`. */
@@ -340,6 +294,8 @@ export interface PeerBuild {
   readonly looked: unknown;
 }
 
+type PeerCall = (method: string, message: WireMessage) => Promise<WireReader>;
+
 export interface PeerBuildOptions extends PeerSessionOptions {
   readonly frontendOptions?: Readonly<Record<string, string>>;
   readonly exporter?: Readonly<Record<string, string>>;
@@ -351,7 +307,11 @@ export interface PeerBuildOptions extends PeerSessionOptions {
   readonly direct?: boolean;
   readonly signal?: AbortSignal;
   /** Looks into the result before it is returned, by calls that name it. */
-  readonly look?: (call: (method: string, message: WireMessage) => Promise<WireReader>) => Promise<unknown>;
+  readonly look?: (call: PeerCall, bridge: PeerCall) => Promise<unknown>;
+  /** Graphs that the frontend may start from. */
+  readonly inputs?: Readonly<Record<string, WireMessage>>;
+  /** Takes the result's own graph. */
+  readonly onGraph?: (graph: WireMessage) => void;
   readonly onSession?: (session: PeerSession) => void;
 }
 
@@ -395,15 +355,28 @@ async function driveGateway(
   try {
     const solved = await calls.one(
       `${bridge}/Solve`,
-      [[2, "dockerfile.v0"], ...wireMap(3, options.frontendOptions ?? {}), [5, true], [6, true]],
+      [
+        [2, "dockerfile.v0"],
+        ...wireMap(3, options.frontendOptions ?? {}),
+        [5, true],
+        [6, true],
+        ...Object.entries(options.inputs ?? {}).map(([name, graph]): WireMessage[number] => [
+          13,
+          [
+            [1, name],
+            [2, graph],
+          ],
+        ]),
+      ],
       headers,
     );
     options.onMetadata?.(solved.message(3)?.map(10) ?? {});
     const result = solved.bytes(3) ?? Buffer.alloc(0);
     const id = new WireReader(result).message(3)?.text(1) ?? "";
-    const looked = await options.look?.((method, message) =>
-      calls.one(`${bridge}/${method}`, [[1, id], ...message], headers),
-    );
+    const reference = new WireReader(result).message(3)?.message(2);
+    options.onGraph?.([1, 2].flatMap((number) => (reference?.all(number) ?? []).map((one) => [number, one] as const)));
+    const ask: PeerCall = (method, message) => calls.one(`${bridge}/${method}`, message, headers);
+    const looked = await options.look?.((method, message) => ask(method, [[1, id], ...message]), ask);
     await calls.one(`${bridge}/Return`, [[1, result]], headers);
     return looked;
   } catch (error) {

@@ -1,5 +1,6 @@
 import type { BuildResult, BuildStatus, CacheTarget, Exported } from "../../build/index.ts";
 import { EngineError } from "../../common/index.ts";
+import type { Definition } from "./graph-messages.ts";
 import type { BuildSource } from "./build-error.ts";
 
 /** What a build that a client asked for left, and whatever a frontend says beside it. */
@@ -25,6 +26,8 @@ export class BuildJob {
   readonly results = new Map<string, JobResult>();
   #nextResult = 0;
   #entitlements: readonly string[] = [];
+  /** Graphs that the client gave its frontend, by name. */
+  inputs: ReadonlyMap<string, Definition | undefined> = new Map();
   /** The Dockerfile, once the build has read it. */
   source: BuildSource | undefined;
   #cacheTo: readonly CacheTarget[] = [];

@@ -1,4 +1,5 @@
 // Types of moby.buildkit.v1.Control (moby/buildkit, api/services/control/control.proto, api/types/worker.proto, solver/pb/ops.proto).
+import { definitionMessage, type Definition } from "./graph-messages.ts";
 import { statusMessage, type StatusDetail } from "./grpc-status.ts";
 import {
   bytes,
@@ -27,12 +28,6 @@ export const platformMessage = message<{ architecture: string; os: string; varia
   variant: text(3),
   osVersion: text(4),
 });
-
-/** A build graph in BuildKit's own form; each `def` is an encoded Op. Only whether there is one matters here. */
-export interface Definition {
-  def: readonly Uint8Array[];
-}
-export const definitionMessage = message<Definition>({ def: manyBytes(1) });
 
 const exporterMessage = message<{ type: string; attrs: ReadonlyMap<string, string> }>({
   type: text(1),

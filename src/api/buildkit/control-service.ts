@@ -65,17 +65,19 @@ async function solveJob(
   request: SolveRequest,
   { services, job }: { services: BuildServices; job: BuildJob },
 ): Promise<Map<string, string>> {
-  if ((request.definition?.def.length ?? 0) > 0) {
-    throw new EngineError("unsupported", "A build graph in BuildKit's own form (LLB) is not taken; use a Dockerfile");
-  }
   const outputs = outputsOf(request);
   const { cacheFrom, cacheTo } = cachesOf(request.cache);
   job.keepCacheIn(inlineWhereAsked(request, cacheTo));
   job.allow(request.entitlements);
+  job.inputs = request.frontendInputs;
   const result =
-    request.frontend === "" ? await job.returned() : await solveDirectly(request, { services, job, cacheFrom });
+    request.frontend === "" && (request.definition?.def.length ?? 0) === 0
+      ? await job.returned()
+      : await solveDirectly(request, { services, job, cacheFrom });
   const session = async (): Promise<ClientSession> =>
     new ClientSession(await services.sessions.find(request.session, job.signal), services.session);
+  // An answer to a question about the Dockerfile is no image, and older clients name an output all the same.
+  if (!result.exported && result.metadata.has("result.json")) return new Map();
   const answers = await exportOutputs(result.exported, outputs, { engine: services.engine, job, session });
   const manifest = result.exported?.cacheManifest;
   return manifest ? answers.set("cache.manifest", JSON.stringify(manifest)) : answers;
@@ -96,12 +98,12 @@ async function solveDirectly(
     {
       frontend: request.frontend,
       attributes: request.frontendAttrs,
-      definitions: 0,
-      inputs: [...request.frontendInputs.keys()],
+      definition: request.definition,
+      inputs: request.frontendInputs,
       entitlements: request.entitlements,
       cacheFrom,
     },
-    { engine: services.engine, session, job, signal: job.signal },
+    { engine: services.engine, session, job, signal: job.signal, temporary: services.session.runFolder },
   );
 }
 

@@ -1,5 +1,6 @@
 // Types of moby.buildkit.v1.frontend.LLBBridge (moby/buildkit, frontend/gateway/pb/gateway.proto, util/apicaps/pb/caps.proto).
-import { definitionMessage, platformMessage, workerMessage, type Definition } from "./control-messages.ts";
+import { platformMessage, workerMessage } from "./control-messages.ts";
+import { definitionMessage, type Definition } from "./graph-messages.ts";
 import { statusMessage, type StatusDetail } from "./grpc-status.ts";
 import { bytes, flag, integer, many, manyBytes, mapOf, message, one, text } from "./protobuf.ts";
 import { emptyMessage, statMessage, type Stat } from "./session-messages.ts";

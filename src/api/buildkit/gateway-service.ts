@@ -4,8 +4,10 @@ import { enabled, frontendCapabilities, graphCapabilities } from "./capabilities
 import { ClientSession } from "./client-session.ts";
 import type { BuildServices } from "./control-service.ts";
 import { containerMethods, gatewayMethods as methods, type GatewayResult } from "./gateway-messages.ts";
+import { imageDefinition } from "./graph-messages.ts";
 import { unary, type GrpcCall, type GrpcMethods } from "./grpc-server.ts";
 import { errorOf } from "./grpc-status.ts";
+import { sourceMetadata } from "./source-metadata.ts";
 import { resultFiles } from "./result-files.ts";
 import { solveFrontend } from "./solve-build.ts";
 import { cacheSources } from "./solve-request.ts";
@@ -23,12 +25,7 @@ export function gatewayService(services: BuildServices): GrpcMethods {
   return {
     ...Object.fromEntries(refused),
     ...resultFiles(services.engine, job),
-    ...Object.fromEntries(
-      [methods.resolveImageConfig.path, methods.resolveSourceMeta.path].map((path) => [
-        path,
-        refuse(path, "looking at a source without a Dockerfile is"),
-      ]),
-    ),
+    ...sourceMetadata(services, job),
     [methods.ping.path]: unary(methods.ping, async (_, call) => {
       await job(call);
       return {
@@ -45,15 +42,22 @@ export function gatewayService(services: BuildServices): GrpcMethods {
         {
           frontend: request.frontend,
           attributes: request.frontendOpt,
-          definitions: request.definition?.def.length ?? 0,
-          inputs: [...request.frontendInputs.keys()],
+          definition: request.definition,
+          inputs: request.frontendInputs,
           entitlements: current.entitlements,
           cacheFrom: cacheSources(request.cacheImports),
         },
-        { engine: services.engine, session, job: current, signal: AbortSignal.any([call.signal, current.signal]) },
+        {
+          engine: services.engine,
+          session,
+          job: current,
+          signal: AbortSignal.any([call.signal, current.signal]),
+          temporary: services.session.runFolder,
+        },
       );
-      const id = current.keep(built);
-      return request.allowResultReturn ? { result: { ...resultOf(id), metadata: built.metadata } } : { ref: id };
+      // An answer without files has no reference: clients would ask for its graph.
+      const id = request.allowResultReturn && !built.exported ? "" : current.keep(built);
+      return request.allowResultReturn ? { result: { ...resultOf(id, built), metadata: built.metadata } } : { ref: id };
     }),
     [methods.evaluate.path]: unary(methods.evaluate, async ({ ref }, call) => {
       // Solves are evaluated at once here, so that a result is all there is to look for.
@@ -61,8 +65,7 @@ export function gatewayService(services: BuildServices): GrpcMethods {
       return {};
     }),
     [methods.inputs.path]: unary(methods.inputs, async (_, call) => {
-      await job(call);
-      return { definitions: new Map() };
+      return { definitions: (await job(call)).inputs };
     }),
     [methods.warn.path]: unary(methods.warn, async ({ digest, level, short, detail, url }, call) => {
       const warning = { vertex: digest, level, url, file: "", range: [] };
@@ -88,9 +91,11 @@ function refuse(path: string, what: string): GrpcMethods[string] {
   };
 }
 
-/** An empty reference stands for an empty result. */
-function resultOf(id: string): GatewayResult {
-  const ref = id === "" ? undefined : { id, def: undefined };
+/** An empty reference stands for an empty result. With a graph of it the client may start another build there. */
+function resultOf(id: string, built?: JobResult): GatewayResult {
+  const imageId = built?.exported?.imageId;
+  const def = imageId === undefined ? undefined : imageDefinition(imageId);
+  const ref = id === "" ? undefined : { id, def };
   return { refDeprecated: "", ref, refs: undefined, metadata: new Map() };
 }
 

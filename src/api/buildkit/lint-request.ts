@@ -21,8 +21,10 @@ export async function lintRequest(
     "result.statuscode": String(statusCode),
     version: lintVersion,
   };
-  return {
-    exported: undefined,
-    metadata: new Map(Object.entries(metadata).map(([key, value]) => [key, new TextEncoder().encode(value)])),
-  };
+  return { exported: undefined, metadata: encodeMetadata(metadata) };
+}
+
+/** What a frontend says beside a result, as the protocol has it. */
+export function encodeMetadata(metadata: Readonly<Record<string, string>>): Map<string, Uint8Array> {
+  return new Map(Object.entries(metadata).map(([key, value]) => [key, new TextEncoder().encode(value)]));
 }

@@ -1,32 +1,14 @@
 import { expect, test } from "bun:test";
-import { mkdirSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { GrpcFailure, PeerControl, PeerSession, peerBuild, upgraded } from "../../support/buildkit-peer.ts";
+import { contextIn, failureOf } from "../../support/buildkit-context.ts";
 import { busyboxEngine } from "../../support/busybox-engine.ts";
 import { newScratch } from "../../support/scratch.ts";
 import { WireReader } from "../../support/protobuf-wire.ts";
 import { runProgram, waitFor } from "../../support/test-engine.ts";
 
 const engine = busyboxEngine();
-
-/** A context: files by path, the Dockerfile among them. */
-function contextIn(root: string, files: Readonly<Record<string, string>>): { context: string; dockerfile: string } {
-  for (const [path, text] of Object.entries(files)) {
-    mkdirSync(join(root, path, ".."), { recursive: true });
-    writeFileSync(join(root, path), text);
-  }
-  return { context: root, dockerfile: root };
-}
-
-async function failureOf(build: Promise<unknown>): Promise<GrpcFailure> {
-  try {
-    await build;
-  } catch (error) {
-    if (error instanceof GrpcFailure) return error;
-    throw error;
-  }
-  throw new Error("The build went through");
-}
 
 test("a client that drives its build through the gateway gets an image, its progress and its name", async () => {
   await using scratch = newScratch();
