@@ -222,8 +222,14 @@ function isUnknownHost(error: unknown): boolean {
   return (error as { code?: unknown }).code === "ENOTFOUND" || String(error).includes("ENOTFOUND");
 }
 
+/** Bun's errors name what was asked, which redirects may have made another host. */
+function askedOf(error: unknown): URL | undefined {
+  const { path } = error as { path?: unknown };
+  return typeof path === "string" && URL.canParse(path) ? new URL(path) : undefined;
+}
+
 function unreachable(request: RegistryRequest, { base, error }: { base: URL; error: unknown }): EngineError {
   const words = error instanceof Error ? error.message : String(error);
-  const cause = isUnknownHost(error) ? `lookup ${base.hostname}: no such host` : words;
+  const cause = isUnknownHost(error) ? `lookup ${(askedOf(error) ?? base).hostname}: no such host` : words;
   return new EngineError("unavailable", `${describe(request, base)}: ${cause}`, { cause: error });
 }

@@ -235,6 +235,15 @@ describe("a registry that fails", () => {
     });
   }
 
+  test("by sending clients to a host that nobody knows is told with that host's name", async () => {
+    await using scratch = newScratch();
+    await using registry = await RegistryFixture.start();
+    using fixture = openImages(scratch.path);
+    registry.faults.answers.push({ status: 307, headers: { Location: "http://elsewhere.invalid/x" } });
+    const { message } = await failure(pull(fixture, `${registry.host}/app:v1`));
+    expect(message).toContain('/v2/app/manifests/v1": lookup elsewhere.invalid: no such host');
+  });
+
   test("with other bytes than the digest says is refused, and nothing stays", async () => {
     await using scratch = newScratch();
     await using registry = await RegistryFixture.start();

@@ -147,6 +147,11 @@ test("config and history are written as docker commit writes them", async () => 
   expect(shown.RootFS.Layers).toEqual((await image("busybox")).RootFS.Layers);
 });
 
+test("an import that says nothing of itself is named by its source, as docker does", async () => {
+  const history = await ask<{ Comment: string }[]>(engine, "GET", "/images/busybox/history");
+  expect(history.map(({ Comment }) => Comment)).toEqual(["Imported from -"]);
+});
+
 test("a config in the body stands in for the container's, which fills what it leaves open", async () => {
   const id = await createContainer(engine, ["sleep", "5"], { Env: ["A=1"], WorkingDir: "/tmp" });
   const made = await commit(`container=${id}`, { Cmd: ["ls"], Env: ["B=2"] });
