@@ -14,8 +14,8 @@ import { scanPackages } from "./sbom-scan.ts";
 export interface AttestedPredicate {
   readonly predicateType: string;
   readonly predicate: object;
-  /** Where files are exported instead of an image. */
-  readonly fileName: string;
+  /** Where files are exported instead of an image; absent: there it is left out. */
+  readonly fileName: string | undefined;
 }
 
 interface Services {
@@ -52,7 +52,7 @@ export async function attestResult(
   }
   if (options.provenance) {
     const predicate = provenancePredicate(result.provenance, { options: options.provenance, build });
-    attested.push({ ...predicate, fileName: "provenance.json" });
+    attested.push({ ...predicate, fileName: options.provenance.inlineOnly ? undefined : "provenance.json" });
   }
   return attested;
 }

@@ -1,5 +1,6 @@
 import type { Descriptor, ImageConfig } from "../spec/index.ts";
 import type { AttestOptions } from "./attest-options.ts";
+import type { AttestedPredicate } from "./attest-result.ts";
 import type { CacheSource, CacheTarget } from "./cache-options.ts";
 import type { BuildSession } from "./session.ts";
 
@@ -63,6 +64,10 @@ export interface BuildRequest {
   readonly signal?: AbortSignal | undefined;
   /** A RUN that fails leaves an image, whose id is the error's `data.failedImage`, for the client to look into. */
   readonly debug?: boolean | undefined;
+  /** In BuildKit's dialect: the result is handed over as files, and no image is made of it. */
+  readonly withoutImage?: boolean | undefined;
+  /** Names of images that are here, whose histories are a cache: in the classic dialect. */
+  readonly cacheImages?: readonly string[] | undefined;
   /** `cache-imports` */
   readonly cacheFrom?: readonly CacheSource[] | undefined;
   readonly cacheTo?: readonly CacheTarget[] | undefined;
@@ -105,6 +110,7 @@ export interface BuildResult {
   readonly stages: readonly StageResult[];
   readonly reasons: readonly StepReason[];
   readonly provenance: ProvenanceFacts;
+  readonly attestations?: readonly AttestedPredicate[] | undefined;
   /** Of a cache that was written to a folder of the client, who writes the folder's index. */
   readonly cacheManifest?: Descriptor | undefined;
 }

@@ -6,7 +6,7 @@ import type { ImageStore, LayerHold } from "../image/index.ts";
 import type { Descriptor } from "../spec/index.ts";
 import { Trash, type Layer, type Snapshotter } from "../snapshot/index.ts";
 import { BuildCache, type CacheRecord } from "./build-cache.ts";
-import { attestResult, provenanceBuild } from "./attest-result.ts";
+import { attestResult, provenanceBuild, type AttestedPredicate } from "./attest-result.ts";
 import { BuildProgress } from "./build-progress.ts";
 import type { BuildRequest, BuildResult } from "./build-request.ts";
 import { CacheMounts } from "./cache-mounts.ts";
@@ -34,6 +34,7 @@ import { layersOf } from "./stage-images.ts";
 import { withNearestStage } from "./stage-names.ts";
 import { stageSources } from "./stage-sources.ts";
 import { exportCaches, importCaches, inlineCache, tellUnusable, type Keepable } from "./travelling-caches.ts";
+import { HistoryCache } from "./history-cache.ts";
 import { exportImage } from "./export-image.ts";
 import { walkStages, type WalkedStages } from "./walk-stages.ts";
 import { WhyStore } from "./why-store.ts";
@@ -140,6 +141,7 @@ export class Builder {
       this.cache.flush();
       // What a build that failed left is as good as any cache. Where the disk does not take it, it is dropped with the power.
       await this.services.images.sync().catch(() => undefined);
+      await this.services.executor.settled();
       await this.#trim();
     }
   }
@@ -188,7 +190,11 @@ export class Builder {
     const { request, progress, signal } = asked;
     const { session, cacheFrom = [] } = request;
     const { executor } = this.services;
-    let imports = await importCaches(cacheFrom, { executor, session, progress, signal });
+    // An image that is here serves by its history.
+    const isHere = ({ reference }: { reference: string }): boolean =>
+      request.dialect === "classic" && this.services.images.find(reference) !== undefined;
+    const sources = cacheFrom.filter((source) => source.type !== "registry" || !isHere(source));
+    let imports = await importCaches(sources, { executor, session, progress, signal });
     for (;;) {
       const failed: FailedImport = {};
       try {
@@ -210,6 +216,7 @@ export class Builder {
     let worker: OperationWorker | undefined;
     const solver = new Solver<Solved>(plan.nodes, async (node) => worker!.work(node), { signal });
     const layers = new LazyLayers({ images, snapshots, hold, signal: solver.signal }, { imports, failed });
+    const histories = new HistoryCache((request.cacheImages ?? []).flatMap((name) => images.find(name) ?? []));
     const used = new Map<string, CacheRecord>();
     const sources = { session, snapshots, cache, layers, http: this.#http, git: this.#git, paths };
     const inputs = { ...sources, signal: solver.signal, materials };
@@ -225,6 +232,7 @@ export class Builder {
       inFlight: this.#inFlight,
       hold,
       layers,
+      histories,
       used,
       trees,
       progress,
@@ -240,7 +248,7 @@ export class Builder {
     for (const [index, title] of plan.metaTitles.entries()) {
       progress.tell({ type: "line", text: `Step ${index + 1}/${plan.total} : ${title}\n` });
     }
-    const makers = { images, snapshots, cache, layers, epoch };
+    const makers = { images, snapshots, cache, layers, histories, epoch };
     const { dialect } = request;
     try {
       const walked = await walkStages({ plan, solver, makers, progress, dialect });
@@ -299,11 +307,13 @@ export class Builder {
         finishedMs: Date.now(),
       },
     };
-    const exported = await exportImage(this.services, result, { tags: request.tags });
-    await this.#attest(request, { result: exported, plan });
-    this.why.record(request, { loaded, outcomes: walked.outcomes, imageId: exported.imageId, reasons });
+    const isImage = dialect === "classic" || request.withoutImage !== true;
+    const exported = isImage ? await exportImage(this.services, result, { tags: request.tags }) : result;
+    const { imageId } = exported;
+    const attestations = await this.#attest(request, { result: exported, plan });
+    this.why.record(request, { loaded, outcomes: walked.outcomes, imageId, reasons });
     const cacheManifest = await this.#exportCaches(request, { keep, progress, signal: done.signal });
-    return { ...exported, cacheManifest };
+    return { ...exported, attestations, cacheManifest };
   }
 
   #exportCaches(
@@ -318,24 +328,24 @@ export class Builder {
 
   async #attest(
     { frontend, session, tags, signal }: BuildRequest,
-    { result, plan }: { result: BuildResult & { readonly imageId: string }; plan: BuildPlan },
-  ): Promise<void> {
+    { result, plan }: { result: BuildResult; plan: BuildPlan },
+  ): Promise<AttestedPredicate[]> {
     const { images } = this.services;
-    if (!frontend.attest) return;
+    if (!frontend.attest) return [];
     const context = session instanceof RemoteSession ? session.origin : undefined;
     const build = provenanceBuild(plan.nodes.values(), context);
     const epoch = frontend.sourceDateEpoch;
     const createdAt = epoch === undefined ? new Date() : new Date(epoch * 1000);
     const name = tags[0];
-    for (const attested of await attestResult(this.services, result, {
+    const all = await attestResult(this.services, result, {
       options: frontend.attest,
       build,
       name,
       createdAt,
       signal,
-    })) {
-      await images.attest(result.imageId, attested);
-    }
+    });
+    if (result.imageId !== undefined) for (const attested of all) await images.attest(result.imageId, attested);
+    return all;
   }
 }
 

@@ -38,14 +38,16 @@ export interface ExecutorStep {
 
 /**
  * What a build needs of the engine, which alone knows how to run a container. `run` settles once the command has ended and
- * everything it used but the snapshot is free again; it rejects when the command could not be started, and on abort. A promise that
- * `onOutput` returns settles when more may come: an executor that waits for it slows the command down to the speed of its reader.
+ * the snapshot is free again; what else it used is given back soon, and `settled` resolves once that is done for all runs so far. `run`
+ * rejects when the command could not be started, and on abort. A promise that `onOutput` returns settles when more may come: an
+ * executor that waits for it slows the command down to the speed of its reader.
  */
 export interface Executor {
   run(
     step: ExecutorStep,
     onOutput: (chunk: { stream: "stdout" | "stderr"; data: Uint8Array }) => void | Promise<void>,
   ): Promise<{ exitCode: number }>;
+  settled(): Promise<void>;
   /**
    * The image that FROM or --from names, pulled or made when it is missing, or with `pull` in any case. Throws notFound with Docker's
    * words.

@@ -12,7 +12,7 @@ import { MountedSnapshot } from "./mounted-snapshot.ts";
 import { readDescriptor } from "./source-tree.ts";
 
 /** What is exported: the end of a build, or a stage of it. */
-export type Exported = Pick<BuildResult, "imageId" | "config" | "layers">;
+export type Exported = Pick<BuildResult, "imageId" | "config" | "layers" | "attestations">;
 
 export interface ExportServices {
   readonly images: ImageStore;
@@ -51,6 +51,7 @@ export async function exportResult(
   using hold = services.images.hold("export");
   const top = result.layers.at(-1);
   if (top !== undefined) hold.add(top);
+  const isHere = result.imageId !== undefined || services.images.find(idOf(result)) !== undefined;
   const imageId = await imageOf(services, result);
   for (const attested of attestations) await services.images.attest(imageId, attested);
   const names = options.names.map((name) => familiarString(withDefaultTag(parseReference(name))));
@@ -58,6 +59,8 @@ export async function exportResult(
   if (names.length > 0) answer.set("image.name", names.join(","));
   if (options.type === "docker" || options.type === "oci") {
     await requireSink(sink)(await services.images.saveAs(imageId, names));
+    // Made for the archive alone.
+    if (!isHere) await services.images.remove(imageId, { force: false, noPrune: true, usedBy: () => [] });
     return answer;
   }
   for (const name of names) {
@@ -89,8 +92,9 @@ export async function openExportedTree(
   const top = layers.at(-1);
   if (top !== undefined) hold.add(top);
   const { root } = opened.use(await MountedSnapshot.create(snapshots, top));
-  const subjects = attestations.length > 0 ? await fileSubjects(root) : [];
+  const subjects = attestations.some(({ fileName }) => fileName !== undefined) ? await fileSubjects(root) : [];
   for (const { fileName, predicateType, predicate } of attestations) {
+    if (fileName === undefined) continue;
     const said = statement(predicateType, { subjects, predicate });
     writeFile(root, options.attestationPrefix + fileName, JSON.stringify(said, null, 2));
   }
@@ -140,6 +144,10 @@ function writeFile(root: string, name: string, text: string): void {
 async function imageOf({ images }: ExportServices, { imageId, config, layers }: Exported): Promise<string> {
   if (imageId !== undefined) return imageId;
   return (await images.create(Buffer.from(JSON.stringify(config)), { layers })).id;
+}
+
+function idOf({ config }: Exported): string {
+  return `sha256:${new Bun.CryptoHasher("sha256").update(JSON.stringify(config)).digest("hex")}`;
 }
 
 function requireSink(sink: ExportSink | undefined): ExportSink {

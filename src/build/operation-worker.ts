@@ -114,7 +114,7 @@ export class OperationWorker {
     };
     if (node.ignoreCache) return solved(await this.#make(node, key, make), false);
     for (;;) {
-      const known = this.#find(key, node);
+      const known = this.#find(key, node) ?? this.#findInHistory(key, node, digests);
       if (known) return solved(known, true);
       const running = inFlight.get(key);
       if (!running) break;
@@ -142,6 +142,18 @@ export class OperationWorker {
       return layers.find(key, { kind: operation.kind, description: name });
     }
     cache.use(key);
+    return record;
+  }
+
+  /** What an image of `--cache-from` has; from then on it is in the cache by its key. */
+  #findInHistory(key: string, { id, operation, name }: GraphNode, digests: readonly string[]): CacheRecord | undefined {
+    const match = this.context.histories.find(id, digests);
+    if (!match) return undefined;
+    const { top = "", entry } = match;
+    const createdMs = Date.parse(entry.created ?? "") || Date.now();
+    const about = { kind: operation.kind, description: name, sizeBytes: 0, containerId: "" };
+    const record: CacheRecord = { key, ...about, top, createdMs, usedMs: Date.now(), uses: 1 };
+    this.context.cache.put(record);
     return record;
   }
 

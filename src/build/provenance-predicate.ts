@@ -11,6 +11,8 @@ export interface ProvenanceOptions {
   /** A URL of who builds; empty where nobody says. */
   readonly builderId: string;
   readonly reproducible: boolean;
+  /** For images alone: a client's own files come without it. */
+  readonly inlineOnly?: boolean;
 }
 
 /** What the facts of a build do not hold. */
@@ -40,7 +42,7 @@ const frontendName = "dockerfile.v0";
 /** Reads the value of `--provenance` or of `attest:provenance`: `true`, `mode=max,version=v1`. Undefined for `false`. */
 export function parseProvenanceOptions(text: string): ProvenanceOptions | undefined {
   if (["false", "0", "f", "disabled=true"].includes(text)) return undefined;
-  const options: { mode: "min" | "max"; version: "v0.2" | "v1"; builderId: string; reproducible: boolean } = {
+  const options: { -readonly [Name in keyof ProvenanceOptions]: ProvenanceOptions[Name] } = {
     mode: "min",
     version: "v0.2",
     builderId: "",
@@ -54,8 +56,7 @@ export function parseProvenanceOptions(text: string): ProvenanceOptions | undefi
     else if (name === "version" && (value === "v0.2" || value === "v1")) options.version = value;
     else if (name === "builder-id") options.builderId = value;
     else if (name === "reproducible" && /^(true|false)$/.test(value)) options.reproducible = value === "true";
-    // Without inline-only a client's own files get them too; an image has them either way.
-    else if (name === "inline-only" && /^(true|false)$/.test(value)) continue;
+    else if (name === "inline-only" && /^(true|false)$/.test(value)) options.inlineOnly = value === "true";
     else if (name === "disabled" && value === "true") return undefined;
     else if (name !== "disabled" || value !== "false") {
       throw new EngineError("invalidArgument", `invalid provenance option "${field}"`);

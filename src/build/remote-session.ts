@@ -88,9 +88,7 @@ export class RemoteSession implements BuildSession, AsyncDisposable {
     return this.#session.credentials(host);
   }
 
-  async cacheFolder(
-    ...asked: Parameters<NonNullable<BuildSession["cacheFolder"]>>
-  ): Promise<CachePlace | undefined> {
+  async cacheFolder(...asked: Parameters<NonNullable<BuildSession["cacheFolder"]>>): Promise<CachePlace | undefined> {
     return this.#session.cacheFolder?.(...asked);
   }
 

@@ -5,6 +5,7 @@ import type { Snapshotter } from "../snapshot/index.ts";
 import type { HistoryEntry, ImageConfig, ImageRunConfig } from "../spec/index.ts";
 import type { BuildCache } from "./build-cache.ts";
 import type { Change } from "./create-graph.ts";
+import type { HistoryCache } from "./history-cache.ts";
 import type { LazyLayers } from "./lazy-layers.ts";
 import { stepKey } from "./run-config.ts";
 import type { Solved } from "./work-context.ts";
@@ -23,6 +24,7 @@ export interface ImageMakers {
   readonly snapshots: Snapshotter;
   readonly cache: BuildCache;
   readonly layers: LazyLayers;
+  readonly histories: HistoryCache;
   readonly epoch: number | undefined;
 }
 
@@ -51,8 +53,15 @@ export async function nameStep(
   const knownId = usable ? cache.imageOf(key) : undefined;
   const known = knownId === undefined ? undefined : images.find(knownId);
   if (known) return { after: { imageId: known.id, config: known.config, top }, cached: true, containerId: "" };
+  const place = { history: before.config.history ?? [], top: before.top };
+  const match = usable ? makers.histories.match(place, command.join(" ")) : undefined;
+  if (match?.isLast && match.top === top) {
+    const { image } = match;
+    cache.recordImage(key, image.id);
+    return { after: { imageId: image.id, config: image.config, top }, cached: true, containerId: "" };
+  }
   const containerId = solved?.containerId || newId();
-  const created = timeText(makers, solved ? solved.createdMs : Date.now());
+  const created = match?.entry.created ?? timeText(makers, solved ? solved.createdMs : Date.now());
   const config = classicConfig(before.config, {
     runConfig,
     containerConfig,
@@ -67,7 +76,8 @@ export async function nameStep(
     lasting: false,
   });
   cache.recordImage(key, image.id);
-  return { after: { imageId: image.id, config: image.config, top }, cached: solved?.cached === true, containerId };
+  const cached = solved?.cached === true || match !== undefined;
+  return { after: { imageId: image.id, config: image.config, top }, cached, containerId };
 }
 
 /** chainIDs, lowest first. */
@@ -136,9 +146,7 @@ export function addBuildkitHistory(
   const created = solved ? timeText(makers, solved.createdMs) : (last ?? timeText(makers, Date.now()));
   const { author } = change.state;
   const isLayer = solved !== undefined && top !== undefined;
-  const diffIds = isLayer
-    ? makers.layers.chain(top).map(({ diffId }) => diffId)
-    : undefined;
+  const diffIds = isLayer ? makers.layers.chain(top).map(({ diffId }) => diffId) : undefined;
   const grown = diffIds !== undefined && diffIds.length > before.rootfs.diff_ids.length;
   const entry: HistoryEntry = {
     created,

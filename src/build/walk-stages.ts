@@ -100,6 +100,7 @@ async function walkStep(
   for (const change of step.changes) {
     const { progress, solver, outcomes } = walk;
     if (change.note !== undefined) progress.step(stage.index, { type: "note", text: change.note });
+    awaitHistory(walk, change, current);
     const solved = await solveChange(walk, change, stage);
     const cached = solved?.cached ?? false;
     if (solver.signal.aborted) throw new EngineError("cancelled", "Build cancelled");
@@ -108,6 +109,11 @@ async function walkStep(
     outcomes.push({ number, title, cached, components: solved?.components ?? [] });
   }
   return current;
+}
+
+function awaitHistory({ makers, dialect }: Walk, { operation, command }: Change, { config, top }: StageImage): void {
+  if (operation === undefined || dialect !== "classic") return;
+  makers.histories.await(operation, { history: config.history ?? [], top }, (digests) => command(digests).join(" "));
 }
 
 async function solveChange(walk: Walk, { operation }: Change, stage: PlannedStage): Promise<Solved | undefined> {

@@ -49,7 +49,7 @@ export class WhyStore {
   /** Remembers a build that succeeded. */
   record(
     request: BuildRequest,
-    { loaded, outcomes, imageId, reasons }: Done & { imageId: string; reasons: readonly StepReason[] },
+    { loaded, outcomes, imageId, reasons }: Done & { imageId: string | undefined; reasons: readonly StepReason[] },
   ): void {
     const dockerfile = identityOf(request, loaded);
     const now = Date.now();
@@ -60,7 +60,8 @@ export class WhyStore {
         const kept = components.slice(0, maxComponents);
         insert.run(dockerfile, number, title, JSON.stringify(kept), now);
       }
-      this.#db.run("INSERT OR REPLACE INTO build_reports VALUES (?, ?, ?)", [imageId, JSON.stringify(reasons), now]);
+      if (imageId !== undefined)
+        this.#db.run("INSERT OR REPLACE INTO build_reports VALUES (?, ?, ?)", [imageId, JSON.stringify(reasons), now]);
       const trim = (table: string, id: string): string =>
         `DELETE FROM ${table} WHERE ${id} NOT IN (SELECT ${id} FROM ${table} GROUP BY ${id} ORDER BY max(at_ms) DESC LIMIT ?)`;
       this.#db.run(trim("build_last_steps", "dockerfile"), [maxRemembered]);

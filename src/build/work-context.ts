@@ -7,6 +7,7 @@ import type { BuildLimits } from "./build-request.ts";
 import type { CacheMounts } from "./cache-mounts.ts";
 import type { Executor } from "./executor.ts";
 import type { FailedStep } from "./failed-step.ts";
+import type { HistoryCache } from "./history-cache.ts";
 import type { InputTrees } from "./input-trees.ts";
 import type { BuildSession } from "./session.ts";
 import type { LazyLayers } from "./lazy-layers.ts";
@@ -42,6 +43,7 @@ export interface WorkContext {
   readonly hold: LayerHold;
   /** Of this build: those of caches elsewhere come when something is made of them. */
   readonly layers: LazyLayers;
+  readonly histories: HistoryCache;
   /** Records that this build found or made, by key. */
   readonly used: Map<string, CacheRecord>;
   readonly trees: InputTrees;

@@ -15,7 +15,7 @@ export interface ProgressRenderer {
 /** Shows the records of a build to standard error; answers its image. Throws the stream's own error. */
 export async function showRecords(
   messages: AsyncIterable<ProgressMessage>,
-  kind: Exclude<ProgressKind, "auto">,
+  { kind, onResult }: { kind: Exclude<ProgressKind, "auto">; onResult: (answers: Record<string, string>) => void },
 ): Promise<string | undefined> {
   const { decodeTrace } = await buildSessions();
   const renderer = rendererOf(kind);
@@ -27,6 +27,7 @@ export async function showRecords(
         throw new EngineError("internal", text, { data: { fromStream: true, code: message.errorDetail?.code ?? 1 } });
       }
       if (message.id === "moby.buildkit.trace") renderer.take(decodeTrace(String(message.aux)));
+      else if (message.id === "vitrine.build.result") onResult(message.aux as Record<string, string>);
       else if (message.id === "moby.image.id") imageId = (message.aux as { ID: string }).ID;
     }
   } finally {

@@ -24,7 +24,15 @@ export interface BuildSession extends Disposable {
  */
 export async function openBuildSession(
   engine: ApiClient,
-  { source, flags, contexts }: { source: string; flags: FlagValues; contexts: Readonly<Record<string, string>> },
+  {
+    source,
+    flags,
+    contexts,
+    ...lent
+  }: { source: string; flags: FlagValues; contexts: Readonly<Record<string, string>> } & Pick<
+    SessionOffer,
+    "stores" | "outputs"
+  >,
 ): Promise<BuildSession | undefined> {
   const root = findFolder(source);
   if (root === undefined) return undefined;
@@ -37,6 +45,7 @@ export async function openBuildSession(
   const dockerfile =
     file === "-" ? await fromStandardInput(undo) : resolve(file === "" ? join(root, "Dockerfile") : file);
   const offer: SessionOffer = {
+    ...lent,
     folders: { ...contexts, context: root, dockerfile: dirname(dockerfile) },
     secrets: (id) => secrets.get(id)?.(),
     agents,

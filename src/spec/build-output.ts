@@ -11,6 +11,10 @@ export interface BuildOutput {
 
 const types: readonly string[] = ["docker", "image", "local", "oci", "registry", "tar"];
 
+export function isOutputType(type: string): type is BuildOutput["type"] {
+  return types.includes(type);
+}
+
 /**
  * Reads `--output`: `type=local,dest=out`, comma-separated with CSV's quotes; a path alone is a folder, and `-` a tar on standard
  * output. Throws `invalidArgument` in docker's words.
@@ -35,7 +39,7 @@ export function parseBuildOutput(text: string): BuildOutput {
     else attributes[key] = value;
   }
   if (type === "") throw new EngineError("invalidArgument", "type is required for output");
-  if (!types.includes(type))
+  if (!isOutputType(type))
     throw new EngineError("invalidArgument", `invalid output type "${type}": it is one of ${types.join(", ")}`);
   if (type === "local" && destination === undefined)
     throw new EngineError("invalidArgument", "dest is required for local exporter");
@@ -46,7 +50,18 @@ export function parseBuildOutput(text: string): BuildOutput {
   }
   // An archive without a place goes where a pipe takes it.
   if ((type === "tar" || type === "oci") && destination === undefined) destination = "-";
-  return { type: type as BuildOutput["type"], destination, attributes };
+  return { type, destination, attributes };
+}
+
+/** `name=value,…` with CSV's quotes. Throws `invalidArgument` for a field without a value. */
+export function parseCsvAttributes(text: string): Record<string, string> {
+  const attributes: Record<string, string> = {};
+  for (const field of csvFields(text)) {
+    const [name = "", value] = field.split(/=(.*)/s, 2);
+    if (value === undefined) throw new EngineError("invalidArgument", `invalid value ${field}`);
+    attributes[name.trim().toLowerCase()] = value;
+  }
+  return attributes;
 }
 
 /** One record of RFC 4180. */

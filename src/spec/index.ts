@@ -1,4 +1,4 @@
-export { parseBuildOutput, type BuildOutput } from "./build-output.ts";
+export { isOutputType, parseBuildOutput, parseCsvAttributes, type BuildOutput } from "./build-output.ts";
 export type { CheckReport } from "./check-report.ts";
 export * from "./descriptor.ts";
 export * from "./docker.ts";

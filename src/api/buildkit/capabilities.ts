@@ -45,6 +45,7 @@ export const graphCapabilities = [
   "meta.ignorecache",
   "meta.description",
   "meta.exportcache",
+  "exporter.image.attestations",
 ] as const;
 
 export function enabled(names: readonly string[]): { id: string; enabled: boolean }[] {

@@ -19,7 +19,7 @@ const titles: Readonly<Record<Output["options"]["type"], string>> = {
 
 interface ExportContext {
   readonly engine: Engine;
-  readonly job: BuildJob;
+  readonly job: Pick<BuildJob, "reference" | "tell" | "signal">;
   /** Asked for only where something goes to the client, or to a registry with its passwords. */
   readonly session: () => Promise<ClientSession>;
 }
@@ -44,7 +44,7 @@ type Tell = (text: string) => void;
 
 async function asVertex<Value>(
   { id, options }: Output,
-  job: BuildJob,
+  job: ExportContext["job"],
   work: (tell: Tell) => Promise<Value>,
 ): Promise<Value> {
   const name = titles[options.type];
@@ -73,12 +73,14 @@ async function exportOne(
   { engine, job, session, tell }: ExportContext & { tell: Tell },
 ): Promise<ReadonlyMap<string, string>> {
   if (options.type === "local") {
-    await using tree = await engine.builds.openTree(result, { options });
+    const { attestations = [] } = result;
+    await using tree = await engine.builds.openTree(result, { options, attestations });
     await (await session()).sendFolder(tree.root, { exporter: id, signal: job.signal });
     return new Map();
   }
   const answer = await engine.builds.export(result, {
     options: { ...options, push: false },
+    attestations: result.attestations ?? [],
     sink: async (archive) => (await session()).sendFile(archive, { exporter: id, signal: job.signal }),
   });
   const imageId = answer.get("containerimage.config.digest");

@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 import { EngineError } from "../../common/index.ts";
 import { bothStreaming, serveGrpc, unary, type GrpcCall, type GrpcMethods } from "./grpc-server.ts";
 import { contentPaths, offerContent } from "./offer-content.ts";
+import { offerOutputs, type OutputPlace } from "./offer-outputs.ts";
 import { sendFolder } from "./send-folder.ts";
 import { healthMethods, healthServing, sessionMethods as methods } from "./session-messages.ts";
 
@@ -15,6 +16,8 @@ export interface SessionOffer {
   readonly agents: ReadonlyMap<string, string>;
   /** Folders of blobs by the names that builds know them by: `local:<path>` of caches. */
   readonly stores?: Readonly<Record<string, string>>;
+  /** Where outputs go, by their exporters' places. */
+  readonly outputs?: ReadonlyMap<number, OutputPlace>;
   readonly credentials: (host: string) => Promise<{ username: string; secret: string } | undefined>;
 }
 
@@ -25,6 +28,7 @@ export const offeredMethods: readonly string[] = [
   methods.secret.path,
   methods.checkAgent.path,
   methods.forwardAgent.path,
+  methods.fileSend.path,
   ...contentPaths,
   healthMethods.check.path,
 ];
@@ -33,6 +37,7 @@ export const offeredMethods: readonly string[] = [
 export function offerSession(connection: Duplex, offer: SessionOffer): Promise<void> {
   const served: GrpcMethods = {
     ...offerContent(offer.stores ?? {}),
+    ...offerOutputs(offer.outputs ?? new Map()),
     [methods.diffCopy.path]: bothStreaming(methods.diffCopy, (packets, call) => {
       const name = listHeader(call, "dir-name")[0] ?? "";
       const root = Object.hasOwn(offer.folders, name) ? offer.folders[name] : undefined;

@@ -27,6 +27,8 @@ export async function receiveFolder(
     known: readonly Uint8Array[];
     beforeChange: () => void;
     onProgress?: FolderProgress | undefined;
+    /** Whose all of it is; absent: the client's own owners. */
+    owner?: { readonly uid: number; readonly gid: number };
   },
 ): Promise<{ stats: Uint8Array[]; changed: boolean }> {
   using tree = new SyncedTree(options.root);
@@ -61,6 +63,7 @@ class Receiver {
       known: readonly Uint8Array[];
       beforeChange: () => void;
       onProgress?: FolderProgress | undefined;
+      owner?: { readonly uid: number; readonly gid: number };
     },
   ) {}
 
@@ -116,7 +119,7 @@ class Receiver {
     const kept = raw.slice();
     this.stats.push(kept);
     this.#last = kept;
-    const stat = statMessage.decode(kept);
+    const stat = { ...statMessage.decode(kept), ...this.options.owner };
     checkPath(stat.path);
     const lastPath = last && statMessage.decode(last).path;
     if (lastPath !== undefined && compareWalk(lastPath, stat.path) >= 0) {

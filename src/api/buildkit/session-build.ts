@@ -1,10 +1,13 @@
-import type { BuildRequest, ClassicBuildRequest } from "../../build/index.ts";
+import type { BuildRequest, BuildResult, ClassicBuildRequest } from "../../build/index.ts";
 import { EngineError } from "../../common/index.ts";
 import type { ProgressMessage } from "../../spec/index.ts";
 import { buildError, type BuildSource } from "./build-error.ts";
 import { ClientSession } from "./client-session.ts";
 import { statusResponse } from "./control-messages.ts";
 import type { BuildServices } from "./control-service.ts";
+import { BuildJob } from "./build-job.ts";
+import { exportOutputs } from "./export-outputs.ts";
+import type { Output } from "./solve-request.ts";
 import { encodeStatus } from "./status-records.ts";
 
 /** `POST /build` whose context the client holds: the same options, with a session where the tar was. */
@@ -15,6 +18,8 @@ export interface SessionBuild {
   /** 1: the classic builder's text. 2: records of progress. */
   readonly version: 1 | 2;
   readonly options: Omit<ClassicBuildRequest, "context" | "credentials">;
+  /** Where the result goes beside the engine's own images; of version 2. */
+  readonly outputs: readonly Output[];
 }
 
 /** The builds of `POST /build` that have a session. */
@@ -23,7 +28,7 @@ export class SessionBuilds {
 
   constructor(private readonly services: BuildServices) {}
 
-  async *build({ sessionId, buildId, version, options }: SessionBuild): AsyncGenerator<ProgressMessage> {
+  async *build({ sessionId, buildId, version, options, outputs }: SessionBuild): AsyncGenerator<ProgressMessage> {
     const cancel = new AbortController();
     const signal = options.signal ? AbortSignal.any([options.signal, cancel.signal]) : cancel.signal;
     const { sessions, engine } = this.services;
@@ -34,7 +39,7 @@ export class SessionBuilds {
     if (buildId !== "") this.#cancels.set(buildId, cancel);
     try {
       if (version === 1) yield* engine.builds.buildFrom(session, { ...options, signal });
-      else yield* this.#records({ ...options, session, signal, dialect: "buildkit" });
+      else yield* this.#records({ ...options, session, signal, dialect: "buildkit" }, { session, outputs });
     } finally {
       this.#cancels.delete(buildId);
     }
@@ -47,21 +52,48 @@ export class SessionBuilds {
     cancel.abort();
   }
 
-  async *#records(request: BuildRequest): AsyncGenerator<ProgressMessage> {
+  async *#records(
+    request: BuildRequest,
+    { session, outputs }: { session: ClientSession; outputs: readonly Output[] },
+  ): AsyncGenerator<ProgressMessage> {
     const events = this.services.engine.builds.solve(request);
     let source: BuildSource | undefined;
     const next = async (): Promise<Awaited<ReturnType<(typeof events)["next"]>>> =>
       events.next().catch((error: unknown) => Promise.reject(buildError(error, source)));
     for (;;) {
       const { done, value } = await next();
-      if (done) {
-        if (value.imageId !== undefined) yield { id: "moby.image.id", aux: { ID: value.imageId } };
-        return;
-      }
+      if (done) return yield* this.#exported(value, { outputs, session, signal: request.signal });
       if (value.type === "source") ({ source } = value);
       if (value.type !== "status") continue;
-      const record = statusResponse.encode(encodeStatus(value.status, source));
-      yield { id: "moby.buildkit.trace", aux: Buffer.from(record).toString("base64") };
+      yield record(statusResponse.encode(encodeStatus(value.status, source)));
     }
   }
+
+  /** Hands a result over, and tells what buildx writes into `--metadata-file`. */
+  async *#exported(
+    result: BuildResult,
+    {
+      outputs,
+      session,
+      signal,
+    }: { outputs: readonly Output[]; session: ClientSession; signal: AbortSignal | undefined },
+  ): AsyncGenerator<ProgressMessage> {
+    const { imageId, cacheManifest } = result;
+    const job = new BuildJob(crypto.randomUUID(), "", signal ?? new AbortController().signal);
+    const { engine } = this.services;
+    const exported = exportOutputs(result, outputs, { engine, job, session: async () => session });
+    const ended = exported.finally(() => job.end());
+    ended.catch(() => {});
+    for await (const status of job.progress(job.signal)) yield record(statusResponse.encode(encodeStatus(status)));
+    const answers = await ended;
+    if (imageId !== undefined) answers.set("containerimage.config.digest", imageId);
+    if (cacheManifest) answers.set("cache.manifest", JSON.stringify(cacheManifest));
+    const id = imageId ?? answers.get("containerimage.config.digest");
+    if (id !== undefined) yield { id: "moby.image.id", aux: { ID: id } };
+    yield { id: "vitrine.build.result", aux: Object.fromEntries(answers) };
+  }
+}
+
+function record(bytes: Uint8Array): ProgressMessage {
+  return { id: "moby.buildkit.trace", aux: Buffer.from(bytes).toString("base64") };
 }

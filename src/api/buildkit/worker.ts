@@ -13,6 +13,8 @@ export async function worker(engine: Engine): Promise<ReturnType<typeof workerMe
     id: String(info["ID"] ?? "vitrine"),
     labels: new Map([
       ["org.mobyproject.buildkit.worker.executor", "vitrine"],
+      // By this label clients know a worker that writes archives, and keeps what goes with an image.
+      ["org.mobyproject.buildkit.worker.snapshotter", "overlayfs"],
       ["org.mobyproject.buildkit.worker.hostname", String(info["Name"] ?? "")],
       ...(gateway === undefined ? [] : [["org.mobyproject.buildkit.worker.moby.host-gateway-ip", gateway] as const]),
     ]),

@@ -6,6 +6,7 @@ import type { BuildStatus } from "../../build/index.ts";
 import type { ApiClient } from "./api-client.ts";
 import type { ByteSocket } from "./byte-socket.ts";
 
+export type { OutputPlace } from "../buildkit/offer-outputs.ts";
 export type { SessionOffer } from "../buildkit/offer-session.ts";
 export type { BuildStatus, BuildVertex, VertexLog, VertexStatus } from "../../build/index.ts";
 

@@ -14,6 +14,7 @@ export {
   buildSessions,
   type BuildStatus,
   type BuildVertex,
+  type OutputPlace,
   type SessionOffer,
 } from "./build-sessions.ts";
 export { isEngineRefusal, readText } from "./failures.ts";

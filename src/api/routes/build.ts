@@ -1,13 +1,18 @@
 import {
   attestOptions,
+  cacheSource,
+  cacheTarget,
   defaultFrontendOptions,
   epochOf,
+  exporterOptions,
   type BuildLimits,
   type BuildSession,
   type ClassicBuildRequest,
   type Entitlement,
+  type ExporterOptions,
 } from "../../build/index.ts";
 import { EngineError, parseSize } from "../../common/index.ts";
+import { isOutputType } from "../../spec/index.ts";
 import type { Credentials } from "../../registry/index.ts";
 import type { Engine } from "../../engine/index.ts";
 import { json, jsonLines } from "../reply.ts";
@@ -18,9 +23,7 @@ import { withErrors } from "./images.ts";
 
 /** Parameters of `POST /build` whose work is not built. A default value passes; anything else is refused by name. */
 const unbuilt: readonly (readonly [name: string, harmless: readonly string[]])[] = [
-  ["cachefrom", ["", "[]", "null"]],
   ["squash", ["", "0", "false"]],
-  ["outputs", ["", "[]", "null"]],
   ["securityopt", ["", "null", "[]"]],
   ["isolation", ["", "default"]],
 ];
@@ -34,8 +37,13 @@ export function buildRoutes(engine: Engine, buildkit: LoadBuildkit): Routes {
       if (sessionId !== undefined) {
         const version = request.text("version") === "2" ? 2 : 1;
         const buildId = request.text("buildid") ?? "";
-        return jsonLines(withErrors((await buildkit()).builds.build({ sessionId, buildId, version, options })));
+        const outputs = outputsOf(request);
+        if (version === 1) refuseOutputs(outputs, options);
+        return jsonLines(
+          withErrors((await buildkit()).builds.build({ sessionId, buildId, version, options, outputs })),
+        );
       }
+      refuseOutputs(outputsOf(request), options);
       return jsonLines(withErrors(engine.builds.build(options)));
     },
     "POST /build/prune": async (request) => {
@@ -85,6 +93,10 @@ function classicOptions(request: ApiRequest): ClassicBuildRequest {
     tags: request.query.getAll("t").filter((tag) => tag !== ""),
     // A classic client has always been given the host's network when it asked.
     entitlements: ["network.host", ...entitlements],
+    cacheImages: list(request, "cachefrom"),
+    cacheFrom: namedAttributes(request, "cacheimports").map(cacheSource),
+    cacheTo: namedAttributes(request, "cacheto").map(cacheTarget),
+    withoutImage: request.flag("withoutimage"),
     credentials: credentialsOfConfig(request),
     quiet: request.flag("q"),
     why: request.flag("why"),
@@ -94,6 +106,41 @@ function classicOptions(request: ApiRequest): ClassicBuildRequest {
     forceRemove: request.flag("forcerm"),
     signal: request.signal,
   };
+}
+
+/** `[{"Type":"local","Attrs":{…}}]`, as Docker's API has it. */
+function outputsOf(request: ApiRequest): { id: number; options: ExporterOptions }[] {
+  return namedAttributes(request, "outputs").map(({ type, attributes }, id) => {
+    if (!isOutputType(type)) throw new EngineError("unsupported", `exporter "${type}" is not built`);
+    return { id, options: exporterOptions({ type, attributes }) };
+  });
+}
+
+function refuseOutputs(outputs: readonly unknown[], { cacheTo = [] }: ClassicBuildRequest): void {
+  const what = outputs.length > 0 ? "outputs" : "cacheto";
+  if (outputs.length === 0 && cacheTo.length === 0) return;
+  throw new EngineError("invalidArgument", `${what}: a build hands its result over to a session, in version 2`);
+}
+
+function namedAttributes(
+  request: ApiRequest,
+  name: string,
+): { type: string; attributes: Readonly<Record<string, string>> }[] {
+  const value = jsonOf(request, name) ?? [];
+  const refuse = (): never => {
+    throw new EngineError(
+      "invalidArgument",
+      `${name}: ${JSON.stringify(value).slice(0, 200)} is no list of Type and Attrs`,
+    );
+  };
+  if (!Array.isArray(value)) return refuse();
+  return value.map((one: unknown) => {
+    const { Type, Attrs } = (one ?? {}) as { Type?: unknown; Attrs?: unknown };
+    const attributes = (Attrs ?? {}) as Record<string, unknown>;
+    if (typeof Type !== "string" || typeof attributes !== "object") return refuse();
+    if (Object.values(attributes).some((text) => typeof text !== "string")) return refuse();
+    return { type: Type, attributes: attributes as Record<string, string> };
+  });
 }
 
 function limitsOf(request: ApiRequest): BuildLimits {

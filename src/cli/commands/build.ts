@@ -5,6 +5,13 @@ import { formatSize } from "../../common/index.ts";
 import type { ProgressMessage } from "../../spec/index.ts";
 import { EngineError } from "../../common/index.ts";
 import type { ProgressKind } from "../build-progress.ts";
+import {
+  buildCaches,
+  buildOutputs,
+  type BuildCaches,
+  type BuildOutputs,
+  type NamedAttributes,
+} from "../build-outputs.ts";
 import type { BuildSession } from "../build-session.ts";
 import type { Command, Flag, Invocation } from "../command.ts";
 import type { FlagValues } from "../flag-values.ts";
@@ -72,6 +79,17 @@ export const command: Command = {
       description: 'Additional build contexts ("name=path", "name=docker-image://image", "name=URL")',
     },
     {
+      name: "cache-from",
+      kind: "list",
+      description: 'External cache sources (e.g., "user/app:cache", "type=local,src=path/to/dir")',
+    },
+    {
+      name: "cache-to",
+      kind: "list",
+      description:
+        'Cache export destinations (e.g., "type=registry,ref=user/app:cache,mode=max", "type=local,dest=path")',
+    },
+    {
       name: "debug",
       kind: "bool",
       description: "Open a shell where a RUN failed, in what it left; nothing of it stays",
@@ -80,6 +98,15 @@ export const command: Command = {
     { name: "file", short: "f", kind: "string", description: 'Name of the Dockerfile (Default is "PATH/Dockerfile")' },
     { name: "force-rm", kind: "bool", description: "Always remove intermediate containers" },
     { name: "iidfile", kind: "string", description: "Write the image ID to the file" },
+    { name: "load", kind: "bool", description: 'Shorthand for "--output=type=docker"' },
+    { name: "metadata-file", kind: "string", description: "Write build result metadata to a file" },
+    {
+      name: "output",
+      short: "o",
+      kind: "list",
+      description: 'Output destination (format: "type=local,dest=path"; a path; "-")',
+    },
+    { name: "push", kind: "bool", description: 'Shorthand for "--output=type=registry"' },
     { name: "label", kind: "list", description: "Set metadata for an image" },
     { name: "memory", short: "m", kind: "bytes", description: "Memory limit" },
     {
@@ -132,17 +159,49 @@ async function buildImage(invocation: Invocation): Promise<number> {
     : (messages: AsyncIterable<ProgressMessage>): AsyncIterable<ProgressMessage> => messages;
   const { openBuildSession } = await import("../build-session.ts");
   const { folders, others } = buildContexts(flags.list("build-context"));
-  using session = await openBuildSession(engine, { source: args[0] ?? "", flags, contexts: folders });
+  const outputs = buildOutputs(flags);
+  const caches = buildCaches(flags);
+  const lent = { stores: caches.stores, outputs: outputs.places };
+  using session = await openBuildSession(engine, { source: args[0] ?? "", flags, contexts: folders, ...lent });
   const query = { ...(await parameters(flags)), buildcontexts: others };
-  if (session) return await showBuild(debugged(sessionLines(engine, { query, session, flags })), flags);
+  if (session) {
+    const query_ = { ...query, ...outputQuery(flags, { outputs, caches }) };
+    const lines = debugged(sessionLines(engine, { query: query_, session, flags }));
+    return await showBuild(lines, { flags, session, caches });
+  }
   refuseWithoutSession(flags, folders);
   const { openContext } = await import("../build-context.ts");
   const context = await openContext(args[0] ?? "", flags.string("file"));
   const messages = engine.lines<ProgressMessage>("POST", "/build", {
-    query: { ...query, dockerfile: context.dockerfile },
+    query: { ...query, dockerfile: context.dockerfile, cachefrom: namesOnly(flags.list("cache-from")) },
     upload: flags.bool("quiet") ? context.tar : reported(context.tar),
   });
-  return showBuild(debugged(messages), flags);
+  return showBuild(debugged(messages), { flags, caches });
+}
+
+/** The classic builder takes images by their names. */
+function namesOnly(caches: readonly string[]): string | undefined {
+  const other = caches.find((text) => text.includes("="));
+  if (other !== undefined)
+    throw new CommandFailure(`--cache-from "${other}" needs a session, and so a local folder as the context`);
+  return caches.length > 0 ? JSON.stringify(caches) : undefined;
+}
+
+/** What a session's build is asked beside what any is. */
+function outputQuery(flags: FlagValues, { outputs, caches }: { outputs: BuildOutputs; caches: BuildCaches }): Query {
+  const { exporters } = outputs;
+  const listed = (entries: readonly NamedAttributes[]): string | undefined =>
+    entries.length > 0 ? JSON.stringify(entries) : undefined;
+  const isFilesOnly = exporters.length > 0 && exporters.every(({ Type }) => !["image", "registry"].includes(Type));
+  return {
+    outputs: listed(exporters),
+    cacheimports: listed(caches.imports),
+    cachefrom: namesOnly(flags.list("cache-from").filter((text) => !text.includes("="))),
+    cacheto: listed(caches.exports),
+    // Names are of the images that outputs make.
+    t: exporters.length > 0 ? undefined : flags.list("tag"),
+    withoutimage: isFilesOnly || undefined,
+  };
 }
 
 function checkProgress(text: string): void {
@@ -152,10 +211,15 @@ function checkProgress(text: string): void {
 
 const progressKinds: readonly string[] = ["auto", "plain", "tty", "rawjson", "quiet"];
 
+/** Flags of what only a session's build of version 2 does. */
+const needRecords = ["cache-to", "load", "metadata-file", "output", "push"];
+
 /** Which progress is asked for; undefined for the classic text. */
 function recordsKind(flags: FlagValues): Exclude<ProgressKind, "auto"> | undefined {
-  const kind = flags.optional("progress") as ProgressKind | undefined;
-  if (kind === undefined || flags.bool("quiet")) return undefined;
+  const asked = flags.optional("progress") as ProgressKind | undefined;
+  const isNeeded = needRecords.some((name) => flags.changed(name));
+  if (flags.bool("quiet")) return isNeeded ? "quiet" : undefined;
+  const kind = asked ?? (isNeeded ? "auto" : undefined);
   return kind === "auto" ? (process.stderr.isTTY ? "tty" : "plain") : kind;
 }
 
@@ -177,7 +241,7 @@ function buildContexts(texts: readonly string[]): { folders: Record<string, stri
 
 function refuseWithoutSession(flags: FlagValues, folders: Readonly<Record<string, string>>): void {
   const needs = [
-    ...["secret", "ssh", "progress"].filter((name) => flags.changed(name)),
+    ...["secret", "ssh", "progress", ...needRecords].filter((name) => flags.changed(name)),
     ...Object.keys(folders).map(() => "build-context"),
   ];
   if (needs.length === 0) return;
@@ -199,7 +263,10 @@ async function* sessionLines(
 }
 
 /** Prints what the build tells. Answers the command's exit code. */
-async function showBuild(messages: AsyncIterable<ProgressMessage>, flags: FlagValues): Promise<number> {
+async function showBuild(
+  messages: AsyncIterable<ProgressMessage>,
+  { flags, session, caches }: { flags: FlagValues; session?: BuildSession; caches: BuildCaches },
+): Promise<number> {
   const quiet = flags.bool("quiet");
   let imageId: string | undefined;
   const noted = async function* (): AsyncGenerator<ProgressMessage> {
@@ -211,8 +278,11 @@ async function showBuild(messages: AsyncIterable<ProgressMessage>, flags: FlagVa
   };
   const kind = recordsKind(flags);
   try {
-    if (kind !== undefined) imageId = await (await import("../build-progress.ts")).showRecords(messages, kind);
-    else {
+    if (kind !== undefined) {
+      const { showRecords } = await import("../build-progress.ts");
+      const onResult = (answers: Record<string, string>): void => finishOutputs(answers, { flags, session, caches });
+      imageId = await showRecords(messages, { kind, onResult });
+    } else {
       await showProgress(noted(), {
         aux: (value) => {
           if (typeof value === "object" && value !== null && "ID" in value) imageId = String(value.ID);
@@ -230,6 +300,20 @@ async function showBuild(messages: AsyncIterable<ProgressMessage>, flags: FlagVa
   const idFile = flags.string("iidfile");
   if (idFile !== "" && imageId !== undefined) writeFileSync(idFile, imageId);
   return 0;
+}
+
+/** Writes what the engine told of the result. */
+function finishOutputs(
+  answers: Record<string, string>,
+  { flags, session, caches }: { flags: FlagValues; session: BuildSession | undefined; caches: BuildCaches },
+): void {
+  const { "cache.manifest": manifest, ...told } = answers;
+  if (manifest !== undefined) caches.finish(manifest);
+  const path = flags.string("metadata-file");
+  if (path === "") return;
+  const metadata = { "buildx.build.ref": `vitrine/vitrine/${session?.query["session"] ?? ""}`, ...told };
+  const sorted = Object.fromEntries(Object.entries(metadata).toSorted(([left], [right]) => (left < right ? -1 : 1)));
+  writeFileSync(path, JSON.stringify(sorted, null, 2));
 }
 
 async function parameters(
