@@ -126,7 +126,11 @@ async function fetchOnce(
     tell({ status: "Extracting", progressDetail: { current: 0, total: blob.size }, id });
   });
   downloaded.catch((error: unknown) => applied.reject(error));
-  applied.promise.catch((error: unknown) => stop.abort(error));
+  applied.promise.catch((error: unknown) => {
+    // What makes no archive may be no blob either, and only all of its bytes can tell: a damaged beginning would else stay for ever.
+    const mayBeWrong = error instanceof EngineError && error.code === "invalidArgument";
+    if (!mayBeWrong) stop.abort(error);
+  });
   const [got, made] = await Promise.allSettled([downloaded, applied.promise]);
   // A wrong blob is told of before what came of unpacking it.
   if (got.status === "rejected" && !stop.signal.aborted) throw got.reason;

@@ -115,10 +115,19 @@ describe("a container cannot be made", () => {
     });
   }
 
+  test("whose working directory is a file", async () => {
+    const answer = await ask("POST", "/containers/create", {
+      Image: "busybox",
+      Cmd: ["true"],
+      WorkingDir: "/etc/passwd",
+    });
+    expect(answer).toEqual({ status: 400, message: "Cannot mkdir: /etc/passwd is not a directory" });
+  });
+
   test("for another platform than its image's", async () => {
     const request = { Image: "busybox", Cmd: ["true"] };
     const answer = await ask("POST", "/containers/create?platform=linux/riscv64", request);
-    expect(answer).toEqual({ status: 400, message: expect.stringContaining("wanted linux/riscv64, actual: linux/") });
+    expect(answer).toEqual({ status: 404, message: expect.stringContaining("wanted linux/riscv64, actual: linux/") });
   });
 
   test("under a name that is malformed or taken, by create or by rename", async () => {
@@ -149,7 +158,6 @@ describe("a container cannot be started", () => {
       ],
       ["whose command is not executable", { Cmd: ["/etc/passwd"] }, /permission denied/, 126],
       ["whose command is a directory", { Cmd: ["/etc"] }, /permission denied|is a directory/, 126],
-      ["whose working directory is a file", { Cmd: ["true"], WorkingDir: "/etc/passwd" }, /not a directory/, 125],
       ["whose user is unknown", { Cmd: ["true"], User: "nobodyxyz" }, /unable to find user nobodyxyz/, 125],
     ];
   for (const [what, request, words, exit] of failures) {
@@ -236,7 +244,7 @@ describe("other requests that are refused", () => {
     ["POST /images/create?fromImage=UP&tag=x", 400, "must be lowercase"],
     ["POST /images/zz/push?tag=x", 404, "An image does not exist locally with the tag: zz"],
     ["GET /distribution/127.0.0.1:1/zz/json", 503, "127.0.0.1:1/v2/zz/manifests/latest"],
-    ["POST /build?remote=http://x", 501, "remote"],
+    ["POST /build?remote=ftp://x", 400, "ftp://x"],
     ["GET /v1.23/info", 400, "client version 1.23 is too old. Minimum supported API version is 1.24"],
     ["GET /v1.99/info", 400, "client version 1.99 is too new. Maximum supported API version is 1.51"],
     ["GET /nope", 404, "page not found"],
