@@ -66,16 +66,16 @@ export function recordExit(core: Core, container: LiveContainer, facts: ExitFact
   else if (record.host.AutoRemove) void autoRemove(core, container);
 }
 
-/** Network, mounts, control group and run directory of a run that is over. Goes on over failures and logs them. */
+/** Network, mounts (unless they are undone), control group and run directory of a run that is over. Goes on over failures and logs them. */
 export async function giveBack(
   core: Core,
   record: ContainerRecord,
-  options: { monitorIsGone: boolean } = { monitorIsGone: false },
+  options: { monitorIsGone: boolean; isUnmounted?: boolean } = { monitorIsGone: false },
 ): Promise<void> {
   const attempts = await Promise.allSettled([
     core.networks.detach(record.id),
     removeGroup(core, record, options),
-    unmountRun(core, record, options),
+    options.isUnmounted ? undefined : unmountRun(core, record, options),
   ]);
   rmSync(core.paths.containerRun(record.id), { recursive: true, force: true });
   for (const attempt of attempts) {

@@ -11,9 +11,12 @@ import type { RegistryService } from "./contract.ts";
 import type { Core } from "./core.ts";
 import { launch } from "./launch.ts";
 import { openMonitorSession } from "./monitor-session.ts";
+import { unmountRun } from "./mounted-snapshot.ts";
 
 /** Runs a build's commands: the same plan as a container's on the step's snapshot, without a record of its own. */
 export class StepExecutor implements Executor {
+  readonly #givingBack = new Set<Promise<void>>();
+
   constructor(
     private readonly core: Core,
     private readonly registries: RegistryService,
@@ -59,8 +62,10 @@ export class StepExecutor implements Executor {
   async run(step: ExecutorStep, onOutput: Parameters<Executor["run"]>[1]): Promise<{ exitCode: number }> {
     const { core } = this;
     const record = stepRecord(core, step);
+    let isLaunched = false;
     try {
       const { start } = await launch(core, record);
+      isLaunched = true;
       try {
         using session = await openMonitorSession(core.paths.monitorSocket(record.id), {
           stdin: false,
@@ -81,17 +86,34 @@ export class StepExecutor implements Executor {
         await start.abort();
         throw error;
       } finally {
-        await giveBack(core, record);
+        await unmountRun(core, record, { monitorIsGone: false });
       }
     } finally {
-      await discardContainerDirectory(core, record.id).catch((error: unknown) =>
-        core.options.log("warning", toEngineError(error).message),
-      );
+      this.#giveBackSoon(record, isLaunched);
     }
+  }
+
+  /** The next step starts meanwhile; whoever has its network's link taken down waits for the kernel. */
+  #giveBackSoon(record: ContainerRecord, isLaunched: boolean): void {
+    const { core } = this;
+    const work = (async () => {
+      await Bun.sleep(giveBackAfterMs);
+      if (isLaunched) await giveBack(core, record, { monitorIsGone: false, isUnmounted: true });
+      await discardContainerDirectory(core, record.id);
+    })()
+      .catch((error: unknown) => core.options.log("warning", toEngineError(error).message))
+      .finally(() => this.#givingBack.delete(work));
+    this.#givingBack.add(work);
+  }
+
+  async settled(): Promise<void> {
+    await Promise.all(this.#givingBack);
   }
 }
 
 const killSignal = 9;
+/** About what it takes the next step to be waiting for its command. */
+const giveBackAfterMs = 10;
 
 function stepRecord(core: Core, step: ExecutorStep): ContainerRecord {
   const [path = "", ...args] = step.command;

@@ -156,6 +156,8 @@ export class ChrootExecutor implements Executor {
     readonly images: ImageStore,
   ) {}
 
+  async settled(): Promise<void> {}
+
   /** Caches in folders of this machine: what registries are to an engine. */
   async cacheRepository(folder: string): ReturnType<Executor["cacheRepository"]> {
     const path = (digest: string): string => join(folder, digest.replace(":", "-"));
