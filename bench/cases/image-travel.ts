@@ -1,9 +1,11 @@
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
+import { loadavg } from "node:os";
 import { join } from "node:path";
 import { startTestEngine, waitFor } from "../../test/support/test-engine.ts";
-import { type Figure, type Series } from "../figures.ts";
+import { median, type Figure, type Series } from "../figures.ts";
 import { peakMegabytes, resetPeak } from "../memory.ts";
+import { processorSeconds } from "../processor-time.ts";
 import { run } from "../programs.ts";
 import type { Stage } from "../stage.ts";
 import { makeTravelArchive, travelImage } from "../travel-image.ts";
@@ -20,6 +22,18 @@ interface Contestant {
   /** Where the registry is, from there. */
   readonly registry: string;
   readonly isUnsynced?: boolean;
+}
+
+interface Sample {
+  readonly ms: number;
+  /** MB. */
+  readonly peak: number;
+  /** Milliseconds. */
+  readonly ping: number;
+  /** Seconds. */
+  readonly computed: number;
+  /** Processes that ran or wanted to, over the last minute (proc_loadavg(5)). */
+  readonly load: number;
 }
 
 interface Travels {
@@ -69,7 +83,7 @@ async function travel({ engine, dockerd, folder }: Stage): Promise<Travels> {
     registry,
     isUnsynced: true,
   });
-  const samples = new Map<string, { ms: number; peak: number; ping: number }[]>();
+  const samples = new Map<string, Sample[]>();
   for (let round = 0; round < rounds; round++) {
     const pulled = `pulled${round}`;
     const source = await makeTravelArchive(folder, pulled);
@@ -103,7 +117,9 @@ async function travel({ engine, dockerd, folder }: Stage): Promise<Travels> {
       taking(step).map((one) => {
         const peak = Math.max(...of(step, one).map((sample) => sample.peak));
         const ping = Math.max(...of(step, one).map((sample) => sample.ping));
-        return `${one.name}: daemon's peak ${peak.toFixed(0)} MB, slowest answer to a ping meanwhile ${ping.toFixed(0)} ms`;
+        const computed = median(of(step, one).map((sample) => sample.computed));
+        const loads = of(step, one).map((sample) => sample.load.toFixed(1));
+        return `${one.name}: ${computed.toFixed(1)} s of processor time, daemon's peak ${peak.toFixed(0)} MB, slowest answer to a ping meanwhile ${ping.toFixed(0)} ms; load averages ${loads.join(", ")}`;
       }),
     ),
   };
@@ -138,11 +154,9 @@ async function drain(socket: string, method: string, path: string, body?: Blob):
 }
 
 /** The time that it takes, and the daemon's memory and slowest answer meanwhile. */
-async function watched(
-  { socket, pid }: Contestant,
-  work: () => Promise<void>,
-): Promise<{ ms: number; peak: number; ping: number }> {
+async function watched({ socket, pid }: Contestant, work: () => Promise<void>): Promise<Sample> {
   resetPeak(pid);
+  const computedBefore = processorSeconds(pid);
   let ended = false;
   let ping = 0;
   const pings = (async () => {
@@ -160,8 +174,9 @@ async function watched(
     ended = true;
   }
   const ms = performance.now() - begin;
+  const [load = 0] = loadavg();
   await pings;
-  return { ms, peak: peakMegabytes(pid), ping };
+  return { ms, peak: peakMegabytes(pid), ping, computed: processorSeconds(pid) - computedBefore, load };
 }
 
 /** An engine whose sync(1) does nothing, as dockerd syncs nothing. */
