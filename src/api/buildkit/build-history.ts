@@ -1,5 +1,13 @@
 import { EngineError } from "../../common/index.ts";
-import { controlMethods as methods, historyEvents, type HistoryRecord, type SolveRequest } from "./control-messages.ts";
+import {
+  controlMethods as methods,
+  historyEvents,
+  type HistoryRecord,
+  type SolveRequest,
+  type StatusResponse,
+  type WireVertex,
+} from "./control-messages.ts";
+import type { HistoryStore } from "./history-store.ts";
 import { serverStreaming, unary, type GrpcMethods } from "./grpc-server.ts";
 import { statusMessage, statusOf } from "./grpc-status.ts";
 import { timestampOf } from "./status-records.ts";
@@ -12,25 +20,63 @@ interface HistoryEvent {
   readonly record: HistoryRecord;
 }
 
-/** The builds of this run of the engine: what was asked, when, and how it ended. */
+/** A build that is being noted. */
+export interface HistoryEntry {
+  tell(status: StatusResponse): void;
+  /** Once. */
+  end(outcome: { response: ReadonlyMap<string, string> } | { error: unknown }): void;
+}
+
+/** Builds of this engine, those before its last start too: what was asked, when, what was told, and how it ended. */
 export class BuildHistory {
   readonly #records = new Map<string, HistoryRecord>();
   readonly #listeners = new Set<(event: HistoryEvent) => void>();
 
-  /** Notes a build; call what it returns once with how it ended. */
-  begin(request: SolveRequest): (outcome: { response: ReadonlyMap<string, string> } | { error: unknown }) => void {
+  constructor(private readonly store: HistoryStore) {
+    for (const record of store.load()) {
+      if (!record.completedAt) {
+        record.completedAt = record.createdAt;
+        record.error = statusMessage.of({ code: 14, message: "The engine ended while it built" });
+        store.save(record);
+      }
+      this.#records.set(record.ref, record);
+    }
+  }
+
+  begin(request: SolveRequest): HistoryEntry {
     // Clients mark the calls by which they only ask what is there.
-    if (request.internal) return () => {};
+    if (request.internal) return { tell: () => {}, end: () => {} };
     const record = emptyRecord(request);
+    this.store.remove(record.ref);
     this.#records.set(record.ref, record);
+    this.store.save(record);
     this.#tell({ type: historyEvents.started, record });
-    return (outcome) => {
-      record.completedAt = timestampOf(Date.now());
-      if ("error" in outcome) record.error = statusMessage.of(statusOf(outcome.error));
-      else record.exporterResponse = outcome.response;
-      this.#tell({ type: historyEvents.complete, record });
-      this.#dropOldest();
+    const log = this.store.log(record.ref);
+    const steps = new Map<string, WireVertex>();
+    return {
+      tell: (status) => {
+        for (const vertex of status.vertexes) steps.set(vertex.digest, vertex);
+        record.numWarnings += status.warnings.length;
+        log.add(status);
+      },
+      end: (outcome) => {
+        log.end();
+        record.completedAt = timestampOf(Date.now());
+        record.numTotalSteps = steps.size;
+        record.numCachedSteps = [...steps.values()].filter(({ cached }) => cached).length;
+        record.numCompletedSteps = [...steps.values()].filter(({ completed, error }) => completed && !error).length;
+        if ("error" in outcome) record.error = statusMessage.of(statusOf(outcome.error));
+        else record.exporterResponse = outcome.response;
+        this.store.save(record);
+        this.#tell({ type: historyEvents.complete, record });
+        this.#dropOldest();
+      },
     };
+  }
+
+  /** What a build told that has ended; undefined for one that is under way or not known. */
+  progress(ref: string): Iterable<StatusResponse> | undefined {
+    return this.#records.get(ref)?.completedAt ? this.store.read(ref) : undefined;
   }
 
   get methods(): GrpcMethods {
@@ -50,8 +96,12 @@ export class BuildHistory {
           if (remove && !record.completedAt) throw new EngineError("conflict", `build "${ref}" is under way`);
           if (remove) {
             this.#records.delete(ref);
+            this.store.remove(ref);
             this.#tell({ type: historyEvents.deleted, record });
-          } else record.pinned = pinned;
+          } else {
+            record.pinned = pinned;
+            this.store.save(record);
+          }
           return {};
         },
       ),
@@ -99,7 +149,9 @@ export class BuildHistory {
   #dropOldest(): void {
     for (const record of this.#records.values()) {
       if (this.#records.size <= maxRecords) return;
-      if (record.completedAt && !record.pinned) this.#records.delete(record.ref);
+      if (!record.completedAt || record.pinned) continue;
+      this.#records.delete(record.ref);
+      this.store.remove(record.ref);
     }
   }
 }

@@ -26,6 +26,8 @@ export class BuildJob {
   readonly results = new Map<string, JobResult>();
   #nextResult = 0;
   #entitlements: readonly string[] = [];
+  /** Told of all progress. */
+  onStatus: ((status: BuildStatus) => void) | undefined;
   /** Graphs that the client gave its frontend, by name. */
   inputs: ReadonlyMap<string, Definition | undefined> = new Map();
   /** The Dockerfile, once the build has read it. */
@@ -65,6 +67,7 @@ export class BuildJob {
   }
 
   tell(status: BuildStatus): void {
+    this.onStatus?.(status);
     this.#statuses.push(status);
     if (this.#statuses.length > maxKeptStatuses) {
       this.#statuses.shift();
@@ -165,6 +168,10 @@ export class BuildJobs {
         setTimeout(forget, rememberedMs).unref();
       },
     };
+  }
+
+  has(reference: string): boolean {
+    return this.#jobs.has(reference);
   }
 
   /** Waits a few seconds for a job that is about to start. Throws notFound. */

@@ -254,7 +254,7 @@ export const usageRecordMessage = message<{
   parents: manyTexts(12),
 });
 
-const historyRecordMessage = message<{
+export const historyRecordMessage = message<{
   ref: string;
   frontend: string;
   frontendAttrs: ReadonlyMap<string, string>;

@@ -29,6 +29,8 @@ export function controlService(services: BuildServices): GrpcMethods {
       exporterResponse: await solve(request, { services, call }),
     })),
     [methods.status.path]: serverStreaming(methods.status, async function* ({ ref }, call) {
+      const past = services.jobs.has(ref) ? undefined : services.history.progress(ref);
+      if (past) return yield* past;
       const job = await services.jobs.find(ref);
       for await (const status of job.progress(call.signal)) yield encodeStatus(status, job.source);
     }),
@@ -50,13 +52,14 @@ async function solve(
 ): Promise<Map<string, string>> {
   const job = new BuildJob(request.ref, request.session, call.signal);
   using _ = services.jobs.add(job);
-  const finish = services.history.begin(request);
+  const entry = services.history.begin(request);
+  job.onStatus = (status) => entry.tell(encodeStatus(status, job.source));
   try {
     const response = await solveJob(request, { services, job });
-    finish({ response });
+    entry.end({ response });
     return response;
   } catch (error) {
-    finish({ error });
+    entry.end({ error });
     throw error;
   }
 }

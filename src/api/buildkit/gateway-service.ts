@@ -78,11 +78,16 @@ export function gatewayService(services: BuildServices): GrpcMethods {
     }),
     [methods.return.path]: unary(methods.return, async ({ result, error }, call) => {
       const current = await job(call);
-      if (error && error.code !== 0) current.fail(errorOf(error));
+      if (error && error.code !== 0) current.fail(errorOf({ ...error, message: withoutCode(error.message) }));
       else current.return(returned(current, result));
       return {};
     }),
   };
+}
+
+/** Older clients send our status back with its code in words in front, and would show it twice. */
+function withoutCode(message: string): string {
+  return message.replace(/^(?:Unimplemented|InvalidArgument|NotFound|Unavailable|FailedPrecondition|Canceled): /, "");
 }
 
 function refuse(path: string, what: string): GrpcMethods[string] {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Engine } from "../../engine/index.ts";
 import { BuildHistory } from "./build-history.ts";
 import { BuildJobs } from "./build-job.ts";
+import { HistoryStore } from "./history-store.ts";
 import { cacheService } from "./cache-service.ts";
 import { controlService } from "./control-service.ts";
 import { gatewayService } from "./gateway-service.ts";
@@ -26,7 +27,7 @@ export class BuildkitServices {
     const contexts = join(folders.root, "build-contexts");
     mkdirSync(contexts, { recursive: true, mode: 0o700 });
     const contextFolders = new SyncedFolders(contexts);
-    const history = new BuildHistory();
+    const history = new BuildHistory(new HistoryStore(join(folders.root, "build-history")));
     const services = {
       engine,
       jobs: new BuildJobs(),

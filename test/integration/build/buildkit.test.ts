@@ -297,6 +297,16 @@ test("the worker, health and the version answer; an unknown method is Unimplemen
   const workers = await calls.one("/moby.buildkit.v1.Control/ListWorkers", []);
   const [worker] = workers.messages(1);
   expect(worker?.messages(3).map((one) => `${one.text(2)}/${one.text(1)}`)).toEqual(["linux/amd64"]);
+  // By these two clients know that archives and attestations can be asked for.
+  expect(worker?.map(2)["org.mobyproject.buildkit.worker.snapshotter"]).toBe("overlayfs");
+  let capabilities: string[] = [];
+  await using scratch = newScratch();
+  await peerBuild(engine.socket, {
+    folders: contextIn(scratch.path, { Dockerfile: "FROM busybox\n" }),
+    exporterType: "",
+    look: async (_, bridge) => (capabilities = (await bridge("Ping", [])).messages(2).map((one) => one.text(1))),
+  });
+  expect(capabilities).toContain("exporter.image.attestations");
   expect((await calls.one("/grpc.health.v1.Health/Check", [])).integer(1)).toBe(1);
   const info = await calls.one("/moby.buildkit.v1.Control/Info", []);
   expect(info.message(1)?.text(2)).toMatch(/^v\d+\.\d+\.\d+$/);
