@@ -118,7 +118,8 @@ function knownSources(
 function checked(action: CopyAction, sources: Source[]): Source[] {
   const { instruction, destination } = action;
   if (sources.length === 0) {
-    throw new EngineError("invalidArgument", "no source files were specified");
+    const words = action.sources.join(" ");
+    throw new EngineError("invalidArgument", `no source files were specified: nothing matches "${words}"`);
   }
   if (sources.length > 1 && !destination.endsWith("/") && !action.parents && destination !== "/") {
     throw new EngineError(

@@ -14,7 +14,8 @@ import type { LazyLayers } from "./lazy-layers.ts";
 import { MountedSnapshot } from "./mounted-snapshot.ts";
 import type { GitOperation, GraphNode, HttpOperation } from "./operation.ts";
 import type { BuildSession } from "./session.ts";
-import { SourceTree, type DigestMemory } from "./source-tree.ts";
+import { createIgnoreRules } from "../spec/index.ts";
+import { SourceTree, type DigestMemory, type SourceTreeOptions } from "./source-tree.ts";
 
 /** A folder that operations copy from or mount. */
 export interface InputTree {
@@ -69,7 +70,9 @@ export class InputTrees implements AsyncDisposable {
             const tree = this.#disposal.use(await session.files(name, { exclude, signal }));
             const { state } = tree;
             const memory = state === undefined ? undefined : this.sources.cache.kept.of(state);
-            return this.#tree(tree.root, { isContext: true, isPrivate: false, memory });
+            const rules = createIgnoreRules(exclude);
+            const ignores = (path: string): boolean => rules.ignores(path);
+            return this.#tree(tree.root, { isContext: true, isPrivate: false, memory, ignores });
           };
           return { digest: undefined, open: () => this.#once(`open ${id}`, open) };
         }
@@ -109,11 +112,8 @@ export class InputTrees implements AsyncDisposable {
     return opening;
   }
 
-  #tree(
-    root: string,
-    { isContext, isPrivate, memory }: { isContext: boolean; isPrivate: boolean; memory?: DigestMemory | undefined },
-  ): InputTree {
-    const tree = this.#disposal.use(new SourceTree(root, { isContext, ...(memory ? { memory } : {}) }));
+  #tree(root: string, { isPrivate, ...options }: SourceTreeOptions & { isPrivate: boolean }): InputTree {
+    const tree = this.#disposal.use(new SourceTree(root, options));
     return { tree, root, isPrivate };
   }
 

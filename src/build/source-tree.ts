@@ -24,10 +24,12 @@ import {
   type FileStat,
 } from "../kernel/index.ts";
 import type { IgnoreRules } from "../spec/index.ts";
+import { nearestOf } from "./suggest.ts";
 
 const readAsync = promisify(read);
 const chunkBytes = 1024 * 1024;
 const smallBytes = 64 * 1024;
+const maxNamesLookedAt = 20_000;
 
 /** One file or directory that an instruction names. */
 export interface Source {
@@ -54,16 +56,25 @@ export interface DigestMemory {
   set(path: string, remembered: Remembered): void;
 }
 
+export interface SourceTreeOptions {
+  readonly memory?: DigestMemory | undefined;
+  readonly isContext: boolean;
+  /** Whether .dockerignore leaves a path out, so that its absence can be told. */
+  readonly ignores?: ((path: string) => boolean) | undefined;
+}
+
 /** A root that sources come from. Dispose it to close its descriptor. */
 export class SourceTree implements Disposable {
   readonly rootFd: number;
   readonly #memory: DigestMemory;
   readonly #isContext: boolean;
+  readonly #ignores: ((path: string) => boolean) | undefined;
 
-  constructor(root: string, options: { memory?: DigestMemory; isContext: boolean }) {
+  constructor(root: string, options: SourceTreeOptions) {
     this.rootFd = openDirectory(root);
     this.#memory = options.memory ?? new Map<string, Remembered>();
     this.#isContext = options.isContext;
+    this.#ignores = options.ignores;
   }
 
   [Symbol.dispose](): void {
@@ -110,9 +121,21 @@ export class SourceTree implements Disposable {
   #notThere(path: string, number: number): EngineError {
     if (number === errnoNumber("ENOENT") || number === errnoNumber("ENOTDIR")) {
       const where = this.#isContext ? "file not found in build context or excluded by .dockerignore: " : "";
-      return new EngineError("notFound", `${where}stat ${path}: file does not exist`);
+      return new EngineError("notFound", `${where}stat ${path}: file does not exist${this.#advice(path)}`);
     }
     return new SystemError("openat2", number, `Cannot look at "${path}"`);
+  }
+
+  /** What may have been meant, or why it is missing. */
+  #advice(path: string): string {
+    if (this.#ignores?.(path)) return " (.dockerignore leaves it out)";
+    const names: string[] = [];
+    for (const name of this.#walkNames(".")) if (names.push(name) === maxNamesLookedAt) break;
+    if (names.includes(path)) return " (it is a symlink to what is not there)";
+    const sameName = names.find((name) => splitPath(name).base === splitPath(path).base);
+    const other = names.find((name) => name.toLowerCase() === path.toLowerCase());
+    const meant = other ?? nearestOf(path, names) ?? sameName;
+    return meant === undefined ? "" : ` (did you mean ${meant}?)`;
   }
 
   async #digestDirectory(path: string, { signal, exclude }: ResolveOptions): Promise<[path: string, digest: string][]> {

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { localMachine, type TarEntry } from "../api/client/index.ts";
 import { type IgnoreRules, parseIgnoreFile } from "../spec/index.ts";
 import { ignoreFileOf } from "./ignore-file.ts";
@@ -51,8 +51,15 @@ export function requireDockerfile(root: string, file: string): string {
   const onDisk = file === "" ? join(root, defaultDockerfile) : resolve(file);
   if (statSync(onDisk, { throwIfNoEntry: false })?.isFile()) return onDisk;
   throw new CommandFailure(
-    `unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat ${onDisk}: no such file or directory`,
+    `unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat ${onDisk}: no such file or directory${otherDockerfile(dirname(onDisk))}`,
   );
+}
+
+/** ` (did you mean -f Dockerfile.dev?)` where the folder has one under another name. */
+function otherDockerfile(folder: string): string {
+  const names = statSync(folder, { throwIfNoEntry: false })?.isDirectory() ? readdirSync(folder) : [];
+  const other = names.toSorted().find((name) => /^(dockerfile|containerfile)/i.test(name) && !name.endsWith("ignore"));
+  return other === undefined ? "" : ` (did you mean -f ${relative(process.cwd(), join(folder, other))}?)`;
 }
 
 async function folder(root: string, file: string): Promise<BuildContext> {

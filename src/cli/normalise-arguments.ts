@@ -1,4 +1,5 @@
 import type { Flag } from "./command.ts";
+import { suggestFlag } from "./suggest.ts";
 import { UsageError } from "./usage-error.ts";
 
 /**
@@ -60,7 +61,7 @@ class Words {
     if (name === "" || name.startsWith("-")) throw new UsageError(`bad flag syntax: ${word}`, 125);
     if (name === "help") return "--help=true";
     const flag = this.#byName.get(name);
-    if (!flag) throw new UsageError(`unknown flag: --${name}`, 125);
+    if (!flag) throw new UsageError(`unknown flag: --${name}${suggestFlag(name, [...this.#byName.keys()])}`, 125);
     if (equals >= 0) return written(flag, word.slice(equals + 1));
     if (flag.kind === "bool") return written(flag, "true");
     const value = this.next();

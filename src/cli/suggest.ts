@@ -17,6 +17,15 @@ export function suggestCommands(path: string): string {
   return `\nDid you mean ${near.length === 1 ? "this" : "one of these"}?\n${near.map((name) => `\t${name}\n`).join("")}`;
 }
 
+/** ` (did you mean --X?)` for a mistyped flag, or nothing. */
+export function suggestFlag(typed: string, names: readonly string[]): string {
+  const near = names
+    .map((name) => ({ name, far: distance(typed, name) }))
+    .filter(({ far }) => far <= Math.min(maxDistance, typed.length / 3))
+    .toSorted((left, right) => left.far - right.far)[0];
+  return near === undefined ? "" : ` (did you mean --${near.name}?)`;
+}
+
 /** Levenshtein distance. */
 function distance(left: string, right: string): number {
   let row = Array.from({ length: right.length + 1 }, (_, index) => index);

@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { ApiClient, Query } from "../../api/client/index.ts";
 import { formatSize } from "../../common/index.ts";
-import type { ProgressMessage } from "../../spec/index.ts";
+import { parseReference, type ProgressMessage } from "../../spec/index.ts";
 import { EngineError } from "../../common/index.ts";
 import type { ProgressKind } from "../build-progress.ts";
 import {
@@ -141,7 +141,13 @@ export const command: Command = {
       kind: "list",
       description: 'SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")',
     },
-    { name: "tag", short: "t", kind: "list", description: 'Name and optionally a tag in the "name:tag" format' },
+    {
+      name: "tag",
+      short: "t",
+      kind: "list",
+      description: 'Name and optionally a tag in the "name:tag" format',
+      check: checkTag,
+    },
     { name: "ulimit", kind: "list", description: "Ulimit options" },
     { name: "verify", kind: "bool", description: "Build twice and tell what differs, by step and file" },
     { name: "why", kind: "bool", description: "Tell for each step why it was cached or not" },
@@ -202,6 +208,10 @@ function outputQuery(flags: FlagValues, { outputs, caches }: { outputs: BuildOut
     t: exporters.length > 0 ? undefined : flags.list("tag"),
     withoutimage: isFilesOnly || undefined,
   };
+}
+
+function checkTag(text: string): void {
+  parseReference(text);
 }
 
 function checkProgress(text: string): void {
