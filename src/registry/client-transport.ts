@@ -222,6 +222,17 @@ function isUnknownHost(error: unknown): boolean {
   return (error as { code?: unknown }).code === "ENOTFOUND" || String(error).includes("ENOTFOUND");
 }
 
+/** As Docker says it, where Bun's words are its own. */
+function inWords(error: unknown, base: URL): string {
+  const { hostname, host, port, protocol } = askedOf(error) ?? base;
+  if (isUnknownHost(error)) return `lookup ${hostname}: no such host`;
+  if ((error as { code?: unknown }).code === "ECONNREFUSED") {
+    const address = port === "" ? `${host}:${protocol === "https:" ? 443 : 80}` : host;
+    return `dial tcp ${address}: connect: connection refused`;
+  }
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Bun's errors name what was asked, which redirects may have made another host. */
 function askedOf(error: unknown): URL | undefined {
   const { path } = error as { path?: unknown };
@@ -229,7 +240,5 @@ function askedOf(error: unknown): URL | undefined {
 }
 
 function unreachable(request: RegistryRequest, { base, error }: { base: URL; error: unknown }): EngineError {
-  const words = error instanceof Error ? error.message : String(error);
-  const cause = isUnknownHost(error) ? `lookup ${(askedOf(error) ?? base).hostname}: no such host` : words;
-  return new EngineError("unavailable", `${describe(request, base)}: ${cause}`, { cause: error });
+  return new EngineError("unavailable", `${describe(request, base)}: ${inWords(error, base)}`, { cause: error });
 }

@@ -152,7 +152,7 @@ describe("who may", () => {
         kind,
         user: "ann",
         password: "secret",
-        lifetimeSeconds: 0.05,
+        lifetimeSeconds: 0.2,
       });
       using fixture = openImages(scratch.path);
       const { id } = await publish(registry);
@@ -235,13 +235,17 @@ describe("a registry that fails", () => {
     });
   }
 
-  test("by sending clients to a host that nobody knows is told with that host's name", async () => {
+  test("by sending clients to a host that nobody knows, or to a closed port, is told with that host's name", async () => {
     await using scratch = newScratch();
     await using registry = await RegistryFixture.start();
     using fixture = openImages(scratch.path);
     registry.faults.answers.push({ status: 307, headers: { Location: "http://elsewhere.invalid/x" } });
     const { message } = await failure(pull(fixture, `${registry.host}/app:v1`));
     expect(message).toContain('/v2/app/manifests/v1": lookup elsewhere.invalid: no such host');
+    const closedPort = { status: 307, headers: { Location: "http://127.0.0.1:1/x" } };
+    registry.faults.answers = Array.from({ length: 5 }, () => closedPort);
+    const closed = await failure(pull(fixture, `${registry.host}/app:v1`));
+    expect(closed.message).toContain('/v2/app/manifests/v1": dial tcp 127.0.0.1:1: connect: connection refused');
   });
 
   test("with other bytes than the digest says is refused, and nothing stays", async () => {
