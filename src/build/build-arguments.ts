@@ -1,17 +1,19 @@
+import { hostPlatform, platformText } from "../registry/index.ts";
+import type { Platform } from "../spec/index.ts";
+
 /** Arguments that need no ARG and leave no trace in an image's history (Dockerfile reference, "Predefined ARGs"). */
 const predefined: ReadonlySet<string> = new Set(
   ["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"].flatMap((name) => [name, name.toLowerCase()]),
 );
 
 /** Arguments of the platform, which a stage gets once it names them in an ARG. */
-function platformArguments(targetStage: string): ReadonlyMap<string, string> {
-  const architecture = process.arch === "x64" ? "amd64" : process.arch;
+function platformArguments(targetStage: string, target: Platform): ReadonlyMap<string, string> {
   const values = new Map<string, string>();
-  for (const prefix of ["BUILD", "TARGET"]) {
-    values.set(`${prefix}PLATFORM`, `linux/${architecture}`);
-    values.set(`${prefix}OS`, "linux");
-    values.set(`${prefix}ARCH`, architecture);
-    values.set(`${prefix}VARIANT`, "");
+  for (const [prefix, platform] of [["BUILD", hostPlatform()], ["TARGET", target]] as const) {
+    values.set(`${prefix}PLATFORM`, platformText(platform));
+    values.set(`${prefix}OS`, platform.os);
+    values.set(`${prefix}ARCH`, platform.architecture);
+    values.set(`${prefix}VARIANT`, platform.variant ?? "");
     values.set(`${prefix}OSVERSION`, "");
   }
   values.set("TARGETSTAGE", targetStage);
@@ -30,8 +32,12 @@ export class BuildArguments {
   ) {}
 
   /** `targetStage` is the name of the stage that is built. */
-  static create(options: Readonly<Record<string, string | null>>, targetStage = "default"): BuildArguments {
-    return new BuildArguments(options, platformArguments(targetStage || "default"), new Map());
+  static create(
+    options: Readonly<Record<string, string | null>>,
+    targetStage = "default",
+    target = hostPlatform(),
+  ): BuildArguments {
+    return new BuildArguments(options, platformArguments(targetStage || "default", target), new Map());
   }
 
   /** An ARG of a stage. Without a default it takes the value of an ARG before the first FROM. */

@@ -10,6 +10,7 @@ import { attestResult, provenanceBuild, type AttestedPredicate } from "./attest-
 import { BuildProgress } from "./build-progress.ts";
 import type { BuildRequest, BuildResult } from "./build-request.ts";
 import { CacheMounts } from "./cache-mounts.ts";
+import { parseImageKey } from "./build-platform.ts";
 import { cancelled } from "./cancelled.ts";
 import type { BaseImage } from "./config-state.ts";
 import { createGraph, type BuildPlan } from "./create-graph.ts";
@@ -46,6 +47,8 @@ export interface BuildServices {
   readonly executor: Executor;
   readonly db: Database;
   readonly paths: Paths;
+  /** What the cache may hold after a build; absent: 20 GiB. */
+  readonly cacheBudgetBytes?: number;
 }
 
 /**
@@ -148,13 +151,10 @@ export class Builder {
 
   /** Keeps the cache below its budget. */
   async #trim(): Promise<void> {
-    if (this.cache.sizeBytes() <= cacheBudgetBytes) return;
-    const { images, snapshots } = this.services;
+    const { images, snapshots, cacheBudgetBytes: keepBytes = cacheBudgetBytes } = this.services;
+    if (this.cache.sizeBytes() <= keepBytes) return;
     const { cache, cacheMounts } = this;
-    await pruneCache(
-      { cache, cacheMounts, images, snapshots },
-      { all: true, filters: new Map(), keepBytes: cacheBudgetBytes },
-    );
+    await pruneCache({ cache, cacheMounts, images, snapshots }, { all: true, filters: new Map(), keepBytes });
   }
 
   /** The images of FROM and --from; asked again, since ONBUILD of one may name others. */
@@ -168,20 +168,21 @@ export class Builder {
       const { missing } = stageSources(dockerfile, frontend, images);
       if (missing.length === 0) return images;
       const found = await Promise.all(
-        missing.map(async (reference): Promise<BaseImage> => {
+        missing.map(async (key): Promise<readonly [string, BaseImage]> => {
+          const { reference, platform } = parseImageKey(key);
           const onProgress = (text: string): void => progress.tell({ type: "line", text: `${text}\n` });
           const pull = frontend.pull;
           const { executor } = this.services;
           const image = await executor
-            .resolveBase(reference, { pull, session, signal, onProgress })
+            .resolveBase(reference, { pull, platform, session, signal, onProgress })
             .catch((error: unknown) => {
               throw withNearestStage(error, reference, dockerfile.stages);
             });
           const layers = image.layers.map(({ chainId }) => chainId);
-          return { reference, imageId: image.id, layers, config: image.config };
+          return [key, { reference, imageId: image.id, layers, config: image.config }];
         }),
       );
-      for (const image of found) images.set(image.reference, image);
+      for (const [key, image] of found) images.set(key, image);
     }
   }
 

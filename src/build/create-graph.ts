@@ -2,6 +2,7 @@ import { EngineError } from "../common/index.ts";
 import type { ImageRunConfig } from "../spec/index.ts";
 import { BuildArguments } from "./build-arguments.ts";
 import type { Entitlement, FrontendOptions } from "./build-request.ts";
+import { imageKey } from "./build-platform.ts";
 import { scratchConfig, type BaseImage, type ConfigState } from "./config-state.ts";
 import { faultAt } from "./dockerfile-error.ts";
 import { parseGitReference } from "./git-reference.ts";
@@ -44,6 +45,8 @@ export interface Step {
 export interface PlannedStage {
   readonly index: number;
   readonly name: string | undefined;
+  /** Where it is another than this machine's. */
+  readonly platform: string | undefined;
   readonly base: BaseImage | undefined;
   /** A stage that this one begins with. */
   readonly baseStage: number | undefined;
@@ -150,7 +153,8 @@ function planStage(
   for (const instruction of stage.instructions) {
     steps.push({ number: first + steps.length, title: instruction.source, changes: [run(instruction)] });
   }
-  return { index: stage.index, name: stage.name, ...base, triggers: triggers.length, steps, end: at, ignoreCache };
+  const { index, name, platform } = stage;
+  return { index, name, platform, ...base, triggers: triggers.length, steps, end: at, ignoreCache };
 }
 
 /** Where a stage stands between two instructions. */
@@ -170,7 +174,7 @@ function beginStage(
     const start = startState(before.end.state.runConfig, { triggers: stage.triggers.length > 0, meta });
     return { base: before.base, baseStage: origin.index, baseOperation: before.end.operation, start };
   }
-  const image = origin.kind === "image" ? planning.input.images.get(origin.reference) : undefined;
+  const image = origin.kind === "image" ? planning.input.images.get(imageKey(origin)) : undefined;
   const start = startState((image?.config ?? scratchConfig).config, { triggers: stage.triggers.length > 0, meta });
   const baseOperation = originOperation(planning, origin, stage);
   return { base: image, baseStage: undefined, baseOperation, start };
@@ -198,7 +202,7 @@ function originOperation(planning: Planning, origin: Origin, stage: SourcedStage
     case "stage":
       return planning.stage(origin.index).end.operation;
     case "image": {
-      const image = input.images.get(origin.reference);
+      const image = input.images.get(imageKey(origin));
       if (!image) throw new EngineError("internal", `The image "${origin.reference}" was not looked up`);
       const { imageId, layers, reference } = image;
       const name = `[${stageLabel(stage)}] FROM ${reference}`;
@@ -246,7 +250,7 @@ export function sourceOperation(
 ): OperationId | undefined {
   const { dockerfile, options } = planning.input;
   const names = planning.sources.map(({ name }) => name);
-  const place = { names, dockerfile, contexts: options.contexts, stage: stage.index };
+  const place = { names, dockerfile, contexts: options.contexts, stage: stage.index, platform: stage.platform };
   const origin = copyOrigin(from, instruction, place);
   if (origin.kind === "context") return contextOperation(planning, origin);
   return originOperation(planning, origin, stage);

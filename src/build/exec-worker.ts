@@ -2,6 +2,7 @@
 import { EngineError, newId } from "../common/index.ts";
 import type { ImageRunConfig } from "../spec/index.ts";
 import { clampTimes } from "./clamp-times.ts";
+import { requireRunnable } from "./build-platform.ts";
 import { cancelled } from "./cancelled.ts";
 import { openMounts } from "./exec-mounts.ts";
 import { cleanMountPoints, missingMountPoints } from "./mount-points.ts";
@@ -65,6 +66,7 @@ export async function runExec(
   { node, operation, base }: { node: GraphNode; operation: ExecOperation; base: string | undefined },
 ): Promise<Made> {
   const { snapshots, progress, signal, epoch } = context;
+  requireRunnable(operation.platform);
   const containerId = newId();
   await using mounts = await openMounts(context, operation, containerId);
   progress.container(node.id, containerId);

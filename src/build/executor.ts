@@ -62,6 +62,8 @@ export interface Executor {
 
 export interface ResolveBaseOptions {
   readonly pull: boolean;
+  /** Where it is another than this machine's. */
+  readonly platform?: string | undefined;
   readonly session: Pick<BuildSession, "credentials">;
   readonly signal: AbortSignal;
   /** Lines for people while it is pulled. */

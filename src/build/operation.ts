@@ -63,6 +63,8 @@ export interface ExecOperation {
   readonly user: string;
   readonly network: string;
   readonly security: "sandbox" | "insecure";
+  /** Whose programs run, where that is another than this machine. */
+  readonly platform?: string;
   readonly mounts: readonly ExecMount[];
   /** `name:address`. */
   readonly hosts: readonly string[];

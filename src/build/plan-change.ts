@@ -199,6 +199,7 @@ function planRun(planning: Planning, instruction: RunInstruction, place: Place):
       user: runConfig.User ?? "",
       network,
       security,
+      ...(stage.platform === undefined ? {} : { platform: stage.platform }),
       mounts,
       hosts: input.options.addHosts,
     },

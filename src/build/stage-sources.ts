@@ -1,8 +1,9 @@
 // Which stages a target needs, and which images those are made from: all that must be known before a graph can be made.
-import { EngineError } from "../common/index.ts";
+import { EngineError, toEngineError } from "../common/index.ts";
 import { BuildArguments } from "./build-arguments.ts";
 import type { FrontendOptions } from "./build-request.ts";
-import { hostArchitecture, type BaseImage } from "./config-state.ts";
+import { foreignPlatform, imageKey, platformOfText } from "./build-platform.ts";
+import type { BaseImage } from "./config-state.ts";
 import { DockerfileFault, faultToError } from "./dockerfile-error.ts";
 import { expandInstruction } from "./expand-instruction.ts";
 import { flagValue, type FromInstruction, type Instruction, type LabelInstruction } from "./instruction.ts";
@@ -15,7 +16,8 @@ import { checkStageLoops, findStage, stageNames } from "./stage-names.ts";
 /** Where files or a base come from. */
 export type Origin =
   | { readonly kind: "stage"; readonly index: number }
-  | { readonly kind: "image"; readonly reference: string }
+  /** `platform` where it is another than this machine's. */
+  | { readonly kind: "image"; readonly reference: string; readonly platform: string | undefined }
   | { readonly kind: "scratch" }
   /** `--build-context NAME=target`: a folder of the client, a URL or a repository. */
   | { readonly kind: "context"; readonly name: string; readonly target: string };
@@ -28,6 +30,8 @@ export interface SourcedStage {
   readonly name: string | undefined;
   readonly from: FromInstruction;
   readonly origin: Origin;
+  /** Where it is another than this machine's: `linux/arm64`. */
+  readonly platform: string | undefined;
   /** What ONBUILD of its base has it do first. */
   readonly triggers: readonly StepInstruction[];
   readonly instructions: readonly StepInstruction[];
@@ -40,7 +44,7 @@ export interface StageSources {
   /** Number of the stage that is wanted. */
   readonly target: number;
   readonly arguments: BuildArguments;
-  /** References of images that are needed and were not given. While there are any, triggers and `needed` are not all known. */
+  /** Keys (`imageKey`) of images that are needed and were not given. While there are any, triggers and `needed` are not all known. */
   readonly missing: readonly string[];
 }
 
@@ -53,17 +57,21 @@ export function stageSources(
   options: Pick<FrontendOptions, "arguments" | "target" | "labels" | "contexts" | "platform">,
   images: ReadonlyMap<string, BaseImage>,
 ): StageSources {
-  checkPlatform(options.platform);
+  const platform = foreignPlatform(options.platform);
   checkLoops(dockerfile);
   const target = targetOf(dockerfile.stages, options.target);
   const written = withLabels(dockerfile.stages, target, options.labels);
-  const meta = evaluateMeta(dockerfile, BuildArguments.create(options.arguments, written[target]?.from.name));
+  const meta = evaluateMeta(dockerfile, targetArguments(options, { stage: written[target], platform }));
   const names: (string | undefined)[] = [];
   const found: Omit<SourcedStage, "needed">[] = [];
   for (const [index, stage] of written.entries()) {
-    const origin = fromOrigin(stage.from, { names, dockerfile, meta, contexts: options.contexts });
+    const place = { names, dockerfile, meta, contexts: options.contexts };
+    const asked = fromPlatform(stage.from, { dockerfile, meta, platform });
+    const origin = fromOrigin(stage.from, { ...place, platform: asked });
     const triggers = triggersOf(origin, found, images);
-    found.push({ index, name: stage.from.name, from: stage.from, origin, triggers, instructions: stage.instructions });
+    const own = origin.kind === "stage" ? found[origin.index]?.platform : asked;
+    const { from, instructions } = stage;
+    found.push({ index, name: from.name, from, origin, platform: own, triggers, instructions });
     names.push(stage.from.name);
   }
   const lookup = { names, dockerfile, contexts: options.contexts };
@@ -80,16 +88,18 @@ interface Lookup {
   readonly names: readonly (string | undefined)[];
   readonly dockerfile: Dockerfile;
   readonly contexts: Readonly<Record<string, string>>;
+  /** Of the stage. */
+  readonly platform: string | undefined;
 }
 
 function closure(
   stages: readonly Omit<SourcedStage, "needed">[],
-  lookup: Lookup & { target: number },
+  lookup: Omit<Lookup, "platform"> & { target: number },
 ): { needed: Set<number>; references: Set<string> } {
   const needed = new Set<number>();
   const references = new Set<string>();
   const take = (origin: Origin): void => {
-    if (origin.kind === "image") references.add(origin.reference);
+    if (origin.kind === "image") references.add(imageKey(origin));
     if (origin.kind === "stage") visit(origin.index);
   };
   const visit = (index: number): void => {
@@ -98,7 +108,8 @@ function closure(
     needed.add(index);
     take(stage.origin);
     for (const instruction of [...stage.triggers, ...stage.instructions]) {
-      for (const source of originsOf(instruction)) take(copyOrigin(source, instruction, { ...lookup, stage: index }));
+      const place = { ...lookup, stage: index, platform: stage.platform };
+      for (const source of originsOf(instruction)) take(copyOrigin(source, instruction, place));
     }
   };
   visit(lookup.target);
@@ -121,7 +132,7 @@ function triggersOf(
 ): StepInstruction[] {
   const texts =
     origin.kind === "image"
-      ? (images.get(origin.reference)?.config.config?.OnBuild ?? [])
+      ? (images.get(imageKey(origin))?.config.config?.OnBuild ?? [])
       : origin.kind === "stage"
         ? (stages[origin.index]?.instructions ?? []).flatMap((one) => (one.kind === "ONBUILD" ? [one.expression] : []))
         : [];
@@ -182,43 +193,50 @@ function fromOrigin(from: FromInstruction, context: Lookup & { meta: BuildArgume
   const { dockerfile, meta, names, contexts } = context;
   const expand = (text: string): string =>
     atPlace(dockerfile, from, () => expandWord(text, meta.metaValues(), { escape: dockerfile.directives.escape }));
-  const platform = from.platform === undefined ? undefined : expand(from.platform);
-  if (!runsHere(platform)) {
-    const message = `FROM --platform="${platform}" is not built yet: images of other platforms cannot run here`;
-    throw faultToError(new DockerfileFault(message, from.position, "unsupported"), dockerfile.source);
-  }
   const image = expand(from.image);
   if (image === "") {
     const fault = new DockerfileFault(`base name (${from.image}) should not be blank`, from.position);
     throw faultToError(fault, dockerfile.source);
   }
   const override = from.name === undefined ? undefined : contexts[from.name];
-  if (override !== undefined && from.name !== undefined) return contextOrigin(from.name, override);
+  if (override !== undefined && from.name !== undefined) return contextOrigin(from.name, override, context.platform);
   const stage = names.lastIndexOf(image.toLowerCase());
   if (stage >= 0) return { kind: "stage", index: stage };
   const context_ = contexts[image];
-  if (context_ !== undefined) return contextOrigin(image, context_);
-  return image === "scratch" ? { kind: "scratch" } : { kind: "image", reference: image };
+  if (context_ !== undefined) return contextOrigin(image, context_, context.platform);
+  return image === "scratch" ? { kind: "scratch" } : { kind: "image", reference: image, platform: context.platform };
 }
 
-function contextOrigin(name: string, target: string): Origin {
+function targetArguments(
+  options: Pick<FrontendOptions, "arguments">,
+  { stage, platform }: { stage: Stage | undefined; platform: string | undefined },
+): BuildArguments {
+  return BuildArguments.create(options.arguments, stage?.from.name, platformOfText(platform));
+}
+
+/** What FROM says of it, or the build's own. */
+function fromPlatform(
+  from: FromInstruction,
+  { dockerfile, meta, platform }: { dockerfile: Dockerfile; meta: BuildArguments; platform: string | undefined },
+): string | undefined {
+  const written = from.platform;
+  if (written === undefined) return platform;
+  const { escape } = dockerfile.directives;
+  const text = atPlace(dockerfile, from, () => expandWord(written, meta.metaValues(), { escape }));
+  if (text === "") return platform;
+  try {
+    return foreignPlatform(text);
+  } catch (error) {
+    const { message, code } = toEngineError(error);
+    const kind = code === "unsupported" ? code : "invalidArgument";
+    throw faultToError(new DockerfileFault(message, from.position, kind), dockerfile.source);
+  }
+}
+
+function contextOrigin(name: string, target: string, platform: string | undefined): Origin {
   const image = /^docker-image:\/\/(.+)$/.exec(target)?.[1];
   if (image === "scratch") return { kind: "scratch" };
-  return image === undefined ? { kind: "context", name, target } : { kind: "image", reference: image };
-}
-
-function runsHere(platform: string | undefined): boolean {
-  if (platform === undefined || platform === "") return true;
-  const [os, architecture, variant] = platform.toLowerCase().split("/");
-  const here: readonly string[] = hostArchitecture === "amd64" ? ["amd64", "x86_64"] : [hostArchitecture, "aarch64"];
-  const ownVariant = variant === undefined || (hostArchitecture === "arm64" && variant === "v8");
-  return os === "linux" && (architecture === undefined || (here.includes(architecture) && ownVariant));
-}
-
-function checkPlatform(platform: string | undefined): void {
-  if (runsHere(platform)) return;
-  const message = `The platform "${platform}" is not built yet: images of other platforms cannot run here`;
-  throw new EngineError("unsupported", message);
+  return image === undefined ? { kind: "context", name, target } : { kind: "image", reference: image, platform };
 }
 
 /** What `--from` of an instruction names: another stage, a named context or an image. */
@@ -227,9 +245,9 @@ export function copyOrigin(source: string, instruction: Instruction, place: Look
   const context = contexts[source];
   const named = names.lastIndexOf(source.toLowerCase());
   if (named >= 0 && named !== stage) return { kind: "stage", index: named };
-  if (context !== undefined) return contextOrigin(source, context);
+  if (context !== undefined) return contextOrigin(source, context, place.platform);
   if (source === "scratch") return { kind: "scratch" };
-  if (named < 0 && !/^-?\d+$/.test(source)) return { kind: "image", reference: source };
+  if (named < 0 && !/^-?\d+$/.test(source)) return { kind: "image", reference: source, platform: place.platform };
   const index = named >= 0 ? named : Number(source);
   if (index >= 0 && index < names.length && index !== stage) return { kind: "stage", index };
   const why = index === stage ? "refers to current build stage" : "index out of bounds";

@@ -1,6 +1,7 @@
 import { EngineError, newId } from "../common/index.ts";
 import type { BuildProgress } from "./build-progress.ts";
 import type { StageResult } from "./build-request.ts";
+import { platformOfText } from "./build-platform.ts";
 import { scratchConfig } from "./config-state.ts";
 import type { BuildPlan, Change, PlannedStage, Step } from "./create-graph.ts";
 import { addBuildkitHistory, nameStep, type ImageMakers, type StageImage } from "./stage-images.ts";
@@ -86,7 +87,7 @@ async function beginImage({ ends, solver, dialect }: Walk, stage: PlannedStage):
   const { base } = stage;
   return {
     imageId: dialect === "classic" ? (base?.imageId ?? "") : "",
-    config: base?.config ?? scratchConfig,
+    config: base?.config ?? { ...scratchConfig, ...platformOfText(stage.platform) },
     top: solved?.top,
   };
 }

@@ -1,8 +1,8 @@
 import type { CachePlace, Executor, ExecutorStep, ResolveBaseOptions, StepMount } from "../build/index.ts";
 import { EngineError, toEngineError } from "../common/index.ts";
 import { repositoryClient, type ImageRecord } from "../image/index.ts";
-import { defaultRegistrySettings } from "../registry/index.ts";
-import { parseReference, withDefaultTag, type HostConfig } from "../spec/index.ts";
+import { defaultRegistrySettings, parsePlatform, platformText } from "../registry/index.ts";
+import { parseReference, withDefaultTag, type HostConfig, type Platform } from "../spec/index.ts";
 import { completeHostConfig } from "./container-request.ts";
 import { newRunState, type ContainerMount, type ContainerRecord } from "./container-record.ts";
 import { discardContainerDirectory } from "./container-creation.ts";
@@ -25,20 +25,22 @@ export class StepExecutor implements Executor {
   async resolveBase(reference: string, options: ResolveBaseOptions): Promise<ImageRecord> {
     const { images } = this.core;
     const isEmbedded = await images.ensureEmbedded(reference);
-    const found = images.find(reference);
+    const platform = options.platform === undefined ? undefined : parsePlatform(options.platform);
+    const found = platform ? findFor(images, reference, platform) : images.find(reference);
     if (found && (isEmbedded || !options.pull)) return found;
     // An id is nobody's name in a registry.
     if (found && /^(sha256:)?[0-9a-f]{12,64}$/.test(reference)) return found;
     const { session, signal, onProgress } = options;
     const { domain } = withDefaultTag(parseReference(reference));
     const credentials = await session.credentials(domain);
-    for await (const { status, error } of this.registries.pull(reference, { credentials, left: signal })) {
+    const asked = { credentials, left: signal, ...(platform ? { platform: platformText(platform) } : {}) };
+    for await (const { status, error } of this.registries.pull(reference, asked)) {
       if (error !== undefined) throw new EngineError("unavailable", error);
       if (status !== undefined && !/^(Pulling fs|Waiting|Download|Verif|Extract|Pull complete)/.test(status)) {
         onProgress(status);
       }
     }
-    return images.get(reference);
+    return platform ? images.getFor(reference, platform) : images.get(reference);
   }
 
   async cacheRepository(
@@ -108,6 +110,16 @@ export class StepExecutor implements Executor {
 
   async settled(): Promise<void> {
     await Promise.all(this.#givingBack);
+  }
+}
+
+/** Undefined where nothing of that platform is here under the name. */
+function findFor(images: Core["images"], reference: string, platform: Platform): ImageRecord | undefined {
+  try {
+    return images.getFor(reference, platform);
+  } catch (error) {
+    if (error instanceof EngineError && error.code === "notFound") return undefined;
+    throw error;
   }
 }
 

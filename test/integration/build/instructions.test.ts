@@ -247,8 +247,8 @@ describe("what is wrong or not built is refused before or at its step", () => {
     [`${base}EXPOSE 99999\n`, `Invalid containerPort: 99999\n${shown(2, "EXPOSE 99999")}`],
     [`${base}STOPSIGNAL zzz\n`, `Invalid signal: zzz\n${shown(2, "STOPSIGNAL zzz")}`],
     [
-      "FROM --platform=linux/riscv64 test/base\n",
-      `FROM --platform="linux/riscv64" is not built yet: images of other platforms cannot run here\n${shown(1, "FROM --platform=linux/riscv64 test/base")}`,
+      "FROM --platform=windows/amd64 test/base\n",
+      `The platform "windows/amd64" cannot be built here: its system is not Linux\n${shown(1, "FROM --platform=windows/amd64 test/base")}`,
     ],
     [
       `${base}RUN --security=insecure true\n`,
