@@ -33,7 +33,7 @@ export class TestBuilder implements Disposable {
   readonly builder: Builder;
   readonly #db: Database;
 
-  constructor(folder: string) {
+  constructor(folder: string, options: { cacheBudgetBytes?: number } = {}) {
     this.paths = new Paths(join(folder, "root"), join(folder, "run"));
     for (const path of [this.paths.root, this.paths.run, this.paths.temporary]) mkdirSync(path, { recursive: true });
     this.#db = new Database(this.paths.database);
@@ -49,7 +49,7 @@ export class TestBuilder implements Disposable {
     });
     this.executor = new ChrootExecutor(this.snapshots, this.images);
     const { images, snapshots, executor } = this;
-    this.builder = new Builder({ images, snapshots, executor, paths, db: this.#db });
+    this.builder = new Builder({ images, snapshots, executor, paths, db: this.#db, ...options });
   }
 
   [Symbol.dispose](): void {

@@ -146,3 +146,26 @@ test("a folder of another stage is found again, whether its files were looked at
   expect(first.hits).toBe("nn");
   expect(await build(files)).toEqual({ hits: "yy", id: first.id });
 });
+
+test("a build that takes the cache over its budget drops what was used least recently", async () => {
+  await using own = newScratch();
+  using small = new TestBuilder(own.path, { cacheBudgetBytes: 250_000 });
+  await small.importBase();
+  const of = async (name: string): Promise<string> => {
+    const context = [
+      { name: "Dockerfile", text: `FROM test/base\nCOPY ${name} /\n` },
+      { name, text: name.repeat(100_000) },
+    ];
+    return (await small.run(context)).text;
+  };
+  for (const name of ["a", "b", "a", "c"]) await of(name);
+  expect(small.builder.cache.sizeBytes()).toBeLessThanOrEqual(250_000);
+  expect(
+    small.builder.cache
+      .records()
+      .map(({ description }) => description.split(" ").at(-2))
+      .sort(),
+  ).toEqual(["a", "c"]);
+  expect(await of("a")).toContain("Using cache");
+  expect(await of("b")).not.toContain("Using cache");
+});
