@@ -2,7 +2,7 @@ import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { createServer } from "./api/index.ts";
-import { EngineError, Paths, defaultRoot, defaultRunRoot, toEngineError } from "./common/index.ts";
+import { EngineError, Paths, defaultRoot, defaultRunRoot, parseSize, toEngineError } from "./common/index.ts";
 import { createEngine, type EngineOptions } from "./engine/index.ts";
 import { lockFile } from "./kernel/index.ts";
 import { checkInsecureRegistry, checkRegistryMirror, defaultRegistrySettings } from "./registry/index.ts";
@@ -21,6 +21,8 @@ Options:
       --bip string        The bridge's subnet, such as 172.30.0.0/16 (default: the first free one from 172.17.0.0/16)
       --storage-driver string
                           overlay2, btrfs, fuse-overlayfs or vfs (default: what the root has layers of, else the first that its file system can hold)
+      --build-cache-size bytes
+                          What the cache of builds may hold before the least recently used goes, such as 5gb; 0 for no limit (default 20GiB)
       --insecure-registry string
                           A registry (host[:port] or a.b.c.d/bits) that may speak plain HTTP; repeatable; loopback ones may
       --registry-mirror string
@@ -40,6 +42,7 @@ const optionTypes = {
   bridge: { type: "string", default: "vitrine0" },
   bip: { type: "string" },
   "storage-driver": { type: "string" },
+  "build-cache-size": { type: "string" },
   "insecure-registry": { type: "string", multiple: true, default: [] as string[] },
   "registry-mirror": { type: "string", multiple: true, default: [] as string[] },
   label: { type: "string", multiple: true, default: [] as string[] },
@@ -107,6 +110,7 @@ function toDaemonOptions(
     bridgeName: bridge,
     ...(values.bip === undefined ? {} : { subnet: values.bip }),
     ...(values["storage-driver"] === undefined ? {} : { storageDriver: parseStorageDriver(values["storage-driver"]) }),
+    ...(values["build-cache-size"] === undefined ? {} : { buildCacheBytes: cacheSize(values["build-cache-size"]) }),
     registries: {
       ...defaultRegistrySettings,
       insecureRegistries: values["insecure-registry"] ?? [],
@@ -123,6 +127,12 @@ function toDaemonOptions(
     },
   };
   return { engine, socketPath: host.slice("unix://".length) };
+}
+
+/** Docker's `builder.gc.defaultKeepStorage`. */
+function cacheSize(text: string): number {
+  const bytes = parseSize(text);
+  return bytes === 0 ? Number.MAX_SAFE_INTEGER : bytes;
 }
 
 function isCompiled(): boolean {

@@ -152,8 +152,9 @@ export class Builder {
   /** Keeps the cache below its budget. */
   async #trim(): Promise<void> {
     const { images, snapshots, cacheBudgetBytes: keepBytes = cacheBudgetBytes } = this.services;
-    if (this.cache.sizeBytes() <= keepBytes) return;
     const { cache, cacheMounts } = this;
+    const mountBytes = cacheMounts.list().reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    if (cache.sizeBytes() + mountBytes <= keepBytes) return;
     await pruneCache({ cache, cacheMounts, images, snapshots }, { all: true, filters: new Map(), keepBytes });
   }
 

@@ -109,19 +109,22 @@ export async function pruneCache(
   return { deleted, spaceReclaimed };
 }
 
-function chooseUsage(usage: readonly CacheUsage[], { all, filters, keepBytes }: PruneOptions): CacheUsage[] {
+/** What filters of a prune mean. */
+export function filterUsage(usage: readonly CacheUsage[], filters: PruneOptions["filters"]): CacheUsage[] {
   const before = Math.min(...["until", "unused-for"].flatMap((name) => filters.get(name) ?? []).map(timeOf));
   const given = (name: string, isMatch: (value: string) => boolean): boolean =>
     !filters.has(name) || (filters.get(name) ?? []).some(isMatch);
-  const matching = usage.filter(
+  return usage.filter(
     (one) =>
-      !one.InUse &&
-      (all || !one.Shared) &&
       Date.parse(one.LastUsedAt) <= before &&
       given("id", (id) => id !== "" && one.ID.startsWith(id)) &&
       given("type", (type) => one.Type === type) &&
       given("description", (text) => one.Description.includes(text)),
   );
+}
+
+function chooseUsage(usage: readonly CacheUsage[], { all, filters, keepBytes }: PruneOptions): CacheUsage[] {
+  const matching = filterUsage(usage, filters).filter((one) => !one.InUse && (all || !one.Shared));
   if (keepBytes === undefined) return matching;
   let total = usage.reduce((sum, { Size }) => sum + Size, 0);
   const chosen: CacheUsage[] = [];

@@ -148,7 +148,11 @@ export interface CommandGroup {
 export const groups: Readonly<Record<string, CommandGroup>> = {
   builder: {
     summary: "Manage builds",
-    commands: { build, prune: entry("Remove build cache", () => import("./commands/builder-prune.ts")) },
+    commands: {
+      build,
+      du: entry("Disk usage of the build cache", () => import("./commands/builder-du.ts")),
+      prune: entry("Remove build cache", () => import("./commands/builder-prune.ts")),
+    },
     aliases: {},
   },
   container: {

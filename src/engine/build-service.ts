@@ -8,6 +8,7 @@ import {
   pruneFilters,
   renderClassic,
   cacheUsage,
+  filterUsage,
   type BuildEvent,
   type BuildRequest,
   type BuildResult,
@@ -41,7 +42,9 @@ export class EngineBuilds {
     this.#core = core;
     const { images, snapshots, paths } = core;
     this.#executor = new StepExecutor(core, registries);
-    this.#builder = new Builder({ images, snapshots, paths, db, executor: this.#executor });
+    const { buildCacheBytes } = core.options;
+    const budget = buildCacheBytes === undefined ? {} : { cacheBudgetBytes: buildCacheBytes };
+    this.#builder = new Builder({ images, snapshots, paths, db, executor: this.#executor, ...budget });
   }
 
   /** A build as the classic endpoint tells it. */
@@ -102,8 +105,9 @@ export class EngineBuilds {
     throw new EngineError("notFound", `The image "${reference}" was not built here, or too long ago`);
   }
 
-  usage(): CacheUsage[] {
-    return cacheUsage(this.#parts);
+  usage(filters: PruneOptions["filters"] = new Map()): CacheUsage[] {
+    requireKnownFilters(filters, pruneFilters);
+    return filterUsage(cacheUsage(this.#parts), filters);
   }
 
   /** Images of steps that have no name and that nothing stands on go first, then what the cache keeps beside images. */

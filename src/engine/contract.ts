@@ -344,7 +344,7 @@ export interface BuildService {
   /** Why each step of the build that ended in an image was cached or not. Throws notFound for one that was not built here. */
   why(reference: string): Promise<readonly StepReason[]>;
   /** What the cache keeps, the least recently used first. */
-  usage(): CacheUsage[];
+  usage(filters?: PruneOptions["filters"]): CacheUsage[];
   /** Forgets what the cache keeps, and removes images of steps that have no name and that nothing stands on. */
   prune(options: PruneOptions): Promise<{ deleted: string[]; spaceReclaimed: number }>;
 }

@@ -28,6 +28,8 @@ export interface EngineOptions {
   readonly storageDriver?: StorageDriver;
   /** Absent: Docker's defaults. */
   readonly registries?: RegistrySettings;
+  /** What the cache of builds may hold after one; absent: 20 GiB. */
+  readonly buildCacheBytes?: number;
   readonly labels: readonly string[];
   readonly debug: boolean;
   readonly noPivot: boolean;

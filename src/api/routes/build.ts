@@ -55,6 +55,7 @@ export function buildRoutes(engine: Engine, buildkit: LoadBuildkit): Routes {
       });
       return json({ CachesDeleted: deleted, SpaceReclaimed: spaceReclaimed });
     },
+    "GET /vitrine/build-cache": async (request) => json({ BuildCache: engine.builds.usage(request.filters()) }),
     "GET /vitrine/images/{name:image}/why": async (request) =>
       json({ Steps: await engine.builds.why(request.parameter("name")) }),
   };
