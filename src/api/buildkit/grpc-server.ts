@@ -20,6 +20,8 @@ export type GrpcMethods = Readonly<Record<string, GrpcMethod>>;
 
 /** Room for data on its way in a stream. */
 const windowBytes = 1024 * 1024;
+/** Calls at once on one connection; a build has fewer than ten. */
+const maxCalls = 200;
 
 interface Types<Request, Response> {
   readonly request: Message<Request>;
@@ -64,15 +66,19 @@ async function single<Value>(type: Message<Value>, messages: AsyncIterable<Uint8
 
 /** Serves gRPC on one connection until it closes. Calls that are under way then are aborted. */
 export async function serveGrpc(connection: Duplex, methods: GrpcMethods): Promise<void> {
-  const server = createServer({ settings: { initialWindowSize: windowBytes } });
+  const server = createServer({ settings: { initialWindowSize: windowBytes, maxConcurrentStreams: maxCalls } });
   const closed = Promise.withResolvers<void>();
   connection.on("close", () => closed.resolve());
   server.on("session", (session: Http2Session) => session.on("close", () => closed.resolve()));
   server.on("sessionError", () => connection.destroy());
-  server.on(
-    "stream",
-    (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void answer(stream, { methods, headers }),
-  );
+  let calls = 0;
+  server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+    // A client that does not keep to what it was told of calls at once is none of those that build.
+    if (calls >= maxCalls) return connection.destroy();
+    calls += 1;
+    stream.on("close", () => (calls -= 1));
+    void answer(stream, { methods, headers });
+  });
   server.emit("connection", connection);
   await closed.promise;
   connection.destroy();

@@ -8,7 +8,9 @@ import { checkPath, SyncedTree } from "./synced-tree.ts";
 
 /** How many files may be on their way at once. */
 const maxRequested = 64;
-const maxEntries = 4_000_000;
+/** What is kept of a folder while it comes: its entries, and the bytes that describe them. */
+const maxEntries = 1_000_000;
+const maxDescriptionBytes = 128 * 1024 * 1024;
 
 export interface FolderProgress {
   (counts: { readonly files: number; readonly bytes: number }): void;
@@ -53,6 +55,7 @@ class Receiver {
   #listed = false;
   #last: Uint8Array | undefined;
   #knownAt = 0;
+  #descriptionBytes = 0;
   #files = 0;
   #bytes = 0;
 
@@ -105,6 +108,11 @@ class Receiver {
   #entry(raw: Uint8Array): void {
     if (this.stats.length >= maxEntries) {
       throw new EngineError("resourceExhausted", `The client's folder has more than ${maxEntries} entries`);
+    }
+    this.#descriptionBytes += raw.length;
+    if (this.#descriptionBytes > maxDescriptionBytes) {
+      const why = `the descriptions of its entries are over ${maxDescriptionBytes} bytes`;
+      throw new EngineError("resourceExhausted", `The client's folder is too large: ${why}`);
     }
     const id = this.stats.length;
     const last = this.#last;
