@@ -9,25 +9,29 @@ import { isWhiteout, opaqueAttribute, opaqueName, whiteoutPrefix } from "./white
 /**
  * A layer directory as a layer archive: sorted, whiteouts as `.wh.x`, opaque directories with `.wh..wh..opq`, hard links, devices
  * and attributes kept. The same directory gives the same bytes, whose sha256 is the layer's diffID. The root is listed only
- * when it is not 0755 root:root, which is what a reader assumes. Throws `invalidArgument` for a file that only looks like a whiteout.
+ * when it is not 0755 root:root, which is what a reader assumes. With `reusesMemory` a chunk is valid until the next. Throws `invalidArgument` for a file that only looks like a whiteout.
  */
 export async function* packLayer(
   diffDirectory: string,
-  options: { skip?: (path: string) => boolean } = {},
+  options: { skip?: (path: string) => boolean; reusesMemory?: boolean } = {},
 ): AsyncGenerator<Uint8Array> {
   const rootFd = openDirectory(diffDirectory);
   try {
-    const skip = options.skip;
+    const { skip, ...memory } = options;
     const nodes = walkTree(rootFd, "", skip ? { skip: (path) => skip(path) } : {});
-    yield* packLayerNodes(rootFd, nodes);
+    yield* packLayerNodes(rootFd, nodes, memory);
   } finally {
     closeFd(rootFd);
   }
 }
 
 /** As `packLayer`, of these nodes of the tree at `rootFd`: parents first, and a character device 0:0 for what is deleted. */
-export function packLayerNodes(rootFd: number, nodes: Iterable<TreeNode>): AsyncGenerator<Uint8Array> {
-  return packNodes(rootFd, nodes, { name: layerName, instead: whiteoutEntry, after: opaqueEntry });
+export function packLayerNodes(
+  rootFd: number,
+  nodes: Iterable<TreeNode>,
+  options: { reusesMemory?: boolean } = {},
+): AsyncGenerator<Uint8Array> {
+  return packNodes(rootFd, nodes, { name: layerName, instead: whiteoutEntry, after: opaqueEntry, ...options });
 }
 
 function layerName({ path, stat, xattrs }: TreeNode): string | undefined {

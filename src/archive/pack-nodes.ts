@@ -30,6 +30,8 @@ export interface PackRule {
   instead?(node: TreeNode, name: string): TarHeader[] | undefined;
   /** Entries after the node's own. */
   after?(node: TreeNode, name: string): TarHeader[];
+  /** Every chunk is the same memory: the reader is done with one before it asks for the next. */
+  readonly reusesMemory?: boolean;
 }
 
 /** The archive of the nodes, with its end mark. Closes nothing: `rootFd` is the caller's. */
@@ -44,8 +46,10 @@ export async function* packNodes(
   }
 }
 
-/** Collects small writes into chunks that the reader may keep. */
+/** Collects small writes into chunks, which the reader may keep unless memory is used again. */
 class ChunkBuffer {
+  constructor(private readonly reusesMemory: boolean) {}
+
   #buffer = Buffer.allocUnsafeSlow(chunkBytes);
   #used = 0;
 
@@ -61,7 +65,7 @@ class ChunkBuffer {
   }
   take(): Uint8Array {
     const chunk = this.#buffer.subarray(0, this.#used);
-    this.#buffer = Buffer.allocUnsafeSlow(chunkBytes);
+    if (!this.reusesMemory) this.#buffer = Buffer.allocUnsafeSlow(chunkBytes);
     this.#used = 0;
     return chunk;
   }
@@ -87,7 +91,7 @@ class ChunkBuffer {
 }
 
 function* packSync(rootFd: number, nodes: Iterable<TreeNode>, rule: PackRule): Generator<Uint8Array> {
-  const out = new ChunkBuffer();
+  const out = new ChunkBuffer(rule.reusesMemory ?? false);
   /** First archive name of every file that has several. */
   const links = new Map<string, string>();
   for (const node of nodes) {

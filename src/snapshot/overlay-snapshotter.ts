@@ -115,7 +115,7 @@ export class OverlaySnapshotter extends RecordedSnapshotter implements Snapshott
       return undefined;
     }
     this.#requireRoom(below.length);
-    const hashed = hashingStream(packLayer(diff));
+    const hashed = hashingStream(packLayer(diff, { reusesMemory: true }));
     for await (const _ of hashed.stream);
     const chainId = chainIdOf(snapshot.parent, hashed.digest());
     const present = this.layer(chainId);
