@@ -5,6 +5,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { type ApiClient, buildSessions, type SessionOffer } from "../api/client/index.ts";
 import { findFolder, readStandardInput, requireDockerfile } from "./build-context.ts";
 import type { FlagValues } from "./flag-values.ts";
+import { openKeyAgent } from "./key-agent.ts";
 import { findLogin, hubServer } from "./registry-credentials.ts";
 import { CommandFailure } from "./usage-error.ts";
 
@@ -40,8 +41,8 @@ export async function openBuildSession(
   if (file !== "-") requireDockerfile(root, file);
   if (!(await engine.ping()).server.startsWith("Vitrine")) return undefined;
   const secrets = new Map(flags.list("secret").map(parseSecret));
-  const agents = new Map(flags.list("ssh").map(parseAgent));
   using undo = new DisposableStack();
+  const agents = await openAgents(flags.list("ssh"), undo);
   const dockerfile =
     file === "-" ? await fromStandardInput(undo) : resolve(file === "" ? join(root, "Dockerfile") : file);
   const offer: SessionOffer = {
@@ -106,17 +107,32 @@ function fromVariable(name: string): Uint8Array | undefined {
   return value === undefined ? undefined : Buffer.from(value);
 }
 
-/** `default`, or `ID=SOCKET`; without a socket the one of SSH_AUTH_SOCK. */
-function parseAgent(text: string): [id: string, socket: string] {
-  const [id = "", path = process.env["SSH_AUTH_SOCK"] ?? ""] = text.split(/=(.*)/s);
-  if (path === "")
+/** `default`, or `ID=SOCKET`, or `ID=KEYFILE[,KEYFILE]`; with nothing behind it the socket of SSH_AUTH_SOCK. */
+function parseAgent(text: string): [id: string, paths: readonly string[]] {
+  const [id = "", given = process.env["SSH_AUTH_SOCK"] ?? ""] = text.split(/=(.*)/s);
+  if (given === "")
     throw new CommandFailure(`invalid empty ssh agent socket for "${text}": make sure SSH_AUTH_SOCK is set`);
-  if (!statSync(path, { throwIfNoEntry: false })?.isSocket()) {
-    throw new CommandFailure(
-      `ssh "${text}": "${path}" is no agent's socket; keys as files are not built, add them to an agent`,
-    );
+  const paths = given.split(",").map((path) => resolve(path));
+  for (const path of paths) {
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (!stat?.isSocket() && !stat?.isFile()) {
+      throw new CommandFailure(`ssh "${text}": "${path}" is neither an agent's socket nor a key's file`);
+    }
+    if (stat.isSocket() && paths.length > 1) {
+      throw new CommandFailure(`ssh "${text}": an agent's socket stands alone, without other paths`);
+    }
   }
-  return [id === "" ? "default" : id, resolve(path)];
+  return [id === "" ? "default" : id, paths];
+}
+
+/** Sockets of agents by id; files of keys get an agent of their own. */
+async function openAgents(texts: readonly string[], undo: DisposableStack): Promise<Map<string, string>> {
+  const agents = new Map<string, string>();
+  for (const [id, paths] of texts.map(parseAgent)) {
+    const [only = ""] = paths;
+    agents.set(id, statSync(only).isSocket() ? only : undo.use(await openKeyAgent(paths)).path);
+  }
+  return agents;
 }
 
 const hubHosts = new Set(["docker.io", "index.docker.io", "registry-1.docker.io"]);

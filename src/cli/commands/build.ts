@@ -139,7 +139,7 @@ export const command: Command = {
     {
       name: "ssh",
       kind: "list",
-      description: 'SSH agent socket to expose to the build (format: "default|<id>[=<socket>]")',
+      description: 'SSH agent socket or keys to expose to the build (format: "default|<id>[=<socket>|<key>[,<key>]]")',
     },
     {
       name: "tag",
