@@ -15,6 +15,9 @@ export interface FailedStep {
   readonly command: readonly string[];
 }
 
+/** What such an image says of itself: it has no name, and an engine that begins removes it. Images committed from it say something else. */
+export const failedStepComment = "vitrine.failed-step";
+
 /** Makes the image, which has no name; its CMD is a shell. Whoever asked for it removes it. Returns its id. */
 export async function imageOfFailedStep(
   { images, snapshots }: { images: ImageStore; snapshots: Snapshotter },
@@ -32,6 +35,7 @@ export async function imageOfFailedStep(
     architecture: hostArchitecture,
     os: "linux",
     created: new Date().toISOString(),
+    comment: failedStepComment,
     config,
     rootfs: { type: "layers", diff_ids: layers.map((id) => snapshots.layer(id)?.diffId ?? "") },
   };

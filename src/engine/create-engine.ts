@@ -7,6 +7,7 @@ import { NetworkService } from "../network/index.ts";
 import { openSnapshotter } from "../snapshot/index.ts";
 import { checkBuild } from "../build/index.ts";
 import { EngineBuilds } from "./build-service.ts";
+import { forgetFailedSteps } from "./failed-step.ts";
 import { commitContainer, thawInterruptedCommits } from "./container-commit.ts";
 import { usersOfVolume } from "./container-removal.ts";
 import { Containers } from "./container-service.ts";
@@ -86,6 +87,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   await recover(core);
   await thawInterruptedCommits(core);
   health.resume();
+  await forgetFailedSteps(core);
   restartAfterRecovery(core);
   return compose(core, { database, execs, health });
 }

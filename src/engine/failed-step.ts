@@ -1,4 +1,5 @@
 // A build's failed step, open for its client to look into: nothing of it is left once the client has gone.
+import { failedStepComment } from "../build/index.ts";
 import { EngineError, toEngineError } from "../common/index.ts";
 import { failedStepId, type ProgressMessage } from "../spec/index.ts";
 import { removeContainer } from "./container-removal.ts";
@@ -35,6 +36,16 @@ function whenAborted(signal: AbortSignal | undefined): Promise<void> {
     if (!signal || signal.aborted) return resolve();
     signal.addEventListener("abort", () => resolve(), { once: true });
   });
+}
+
+/** At the engine's beginning: nobody looks into what a killed one had kept. */
+export async function forgetFailedSteps(core: Core): Promise<void> {
+  const kept = core.images.list().filter(({ config, repoTags }) => {
+    return config.comment === failedStepComment && repoTags.length === 0;
+  });
+  for (const { id } of kept) {
+    await forget(core, id).catch((error: unknown) => core.options.log("warning", toEngineError(error).message));
+  }
 }
 
 async function forget(core: Core, image: string): Promise<void> {

@@ -59,6 +59,17 @@ test("nothing of it stays when the client is killed, though the shell runs", asy
   await waitFor("the engine to be as it was", async () => (await traces()) === before);
 });
 
+test("nothing of it stays when the engine is killed meanwhile, and begins again", async () => {
+  const before = await traces();
+  const build = debug();
+  await waitFor("the shell", async () => (await engine.must("ps", "--quiet")) !== "");
+  await engine.stop("SIGKILL");
+  build.kill("SIGKILL");
+  await build.exited;
+  await engine.start();
+  await waitFor("the engine to be as it was", async () => (await traces()) === before);
+});
+
 test("a failed build says how to look into it; another engine's cannot be, nor one that draws its progress", async () => {
   const { stderr, exitCode } = await engine.vitrine("build", context);
   expect(exitCode).toBe(7);
