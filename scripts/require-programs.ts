@@ -29,6 +29,7 @@ const forTests: readonly Required[] = [
   { program: "mkfs.ext4", debianPackage: "e2fsprogs" },
   { program: "filefrag", debianPackage: "e2fsprogs" },
   { program: "git", debianPackage: "git" },
+  { program: "ssh-add", debianPackage: "openssh-client" },
 ];
 
 const forLongTests: readonly Required[] = [
