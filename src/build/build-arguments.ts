@@ -9,7 +9,10 @@ const predefined: ReadonlySet<string> = new Set(
 /** Arguments of the platform, which a stage gets once it names them in an ARG. */
 function platformArguments(targetStage: string, target: Platform): ReadonlyMap<string, string> {
   const values = new Map<string, string>();
-  for (const [prefix, platform] of [["BUILD", hostPlatform()], ["TARGET", target]] as const) {
+  for (const [prefix, platform] of [
+    ["BUILD", hostPlatform()],
+    ["TARGET", target],
+  ] as const) {
     values.set(`${prefix}PLATFORM`, platformText(platform));
     values.set(`${prefix}OS`, platform.os);
     values.set(`${prefix}ARCH`, platform.architecture);
