@@ -4,7 +4,7 @@ import { EventEmitter, once } from "node:events";
 import { lstatSync, openSync, readdirSync, readlinkSync, readSync, closeSync } from "node:fs";
 import { connect as connectHttp2, createServer, type ClientHttp2Session, type ServerHttp2Stream } from "node:http2";
 import { join } from "node:path";
-import type { Duplex } from "node:stream";
+import { Duplex } from "node:stream";
 import { CollectedOutput, takeFile, takeFolder } from "./buildkit-outputs.ts";
 import { upgraded } from "./h2c-upgrade.ts";
 import { framed, Unframer } from "./grpc-framing.ts";
@@ -53,6 +53,33 @@ export class PeerControl implements Disposable {
     const [answer] = await this.call(path, message, headers);
     if (!answer) throw new Error(`${path} answered nothing`);
     return answer;
+  }
+
+  /** A session inside a call, as clients have it whose connection is BuildKit's own. */
+  tunnel(headers: Record<string, string | readonly string[]>): Duplex {
+    const stream = this.session.request({
+      ":method": "POST",
+      ":path": `${control}/Session`,
+      "content-type": "application/grpc",
+      te: "trailers",
+      ...(headers as Record<string, string>),
+    });
+    const unframer = new Unframer();
+    const tunnel = new Duplex({
+      read() {},
+      write: (chunk: Buffer, _encoding, done) => void stream.write(framed(toWire([[1, chunk]])), () => done()),
+      final: (done) => void stream.end(() => done()),
+      destroy(_error, done) {
+        stream.close();
+        done(null);
+      },
+    });
+    stream.on("data", (chunk: Buffer) => {
+      for (const one of unframer.push(chunk)) tunnel.push(new WireReader(one).bytes(1) ?? Buffer.alloc(0));
+    });
+    stream.on("error", () => tunnel.destroy());
+    stream.on("close", () => tunnel.destroy());
+    return tunnel;
   }
 
   async listen(
@@ -140,6 +167,17 @@ export class PeerSession implements Disposable {
       ...methods.map((method) => `X-Docker-Expose-Session-Grpc-Method: ${method}`),
     ]);
     session.#serve(socket);
+    return session;
+  }
+
+  /** The same inside a call of the control service. */
+  static openInside(calls: PeerControl, options: PeerSessionOptions): PeerSession {
+    const session = new PeerSession(options);
+    const tunnel = calls.tunnel({
+      "x-docker-expose-session-uuid": session.id,
+      "x-docker-expose-session-grpc-method": "/moby.filesync.v1.FileSync/DiffCopy",
+    });
+    session.#serve(tunnel);
     return session;
   }
 

@@ -2,10 +2,10 @@ import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { contextIn, failureOf } from "../../support/buildkit-context.ts";
-import { peerBuild } from "../../support/buildkit-peer.ts";
+import { peerBuild, PeerControl, PeerSession } from "../../support/buildkit-peer.ts";
 import { busyboxEngine } from "../../support/busybox-engine.ts";
 import { newScratch } from "../../support/scratch.ts";
-import { toWire, type WireMessage } from "../../support/protobuf-wire.ts";
+import { toWire, wireMap, type WireMessage } from "../../support/protobuf-wire.ts";
 
 const engine = busyboxEngine();
 
@@ -136,4 +136,23 @@ test("a client looks at an image and at the files of a source before it builds",
     file: "of the folder\n",
     missing: { code: expect.any(Number) },
   });
+});
+
+test("a session that comes inside a call lends its folder like one of its own connection", async () => {
+  await using scratch = newScratch();
+  const folders = contextIn(scratch.path, {
+    Dockerfile: "FROM busybox\nCOPY data /data\n",
+    data: "x".repeat(2_000_000),
+  });
+  using tunnel = await PeerControl.open(engine.socket);
+  using session = PeerSession.openInside(tunnel, { folders });
+  using calls = await PeerControl.open(engine.socket);
+  await calls.call("/moby.buildkit.v1.Control/Solve", [
+    [1, crypto.randomUUID()],
+    [5, session.id],
+    [6, "dockerfile.v0"],
+    [13, [[1, "moby"], ...wireMap(2, { name: "inside:1" })]],
+  ]);
+  expect(session.requested).toContain("data");
+  expect(await engine.must("run", "--rm", "inside:1", "wc", "-c", "/data")).toContain("2000000");
 });
