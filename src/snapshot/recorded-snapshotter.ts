@@ -93,7 +93,16 @@ export abstract class RecordedSnapshotter {
   }
 
   async remove(key: string): Promise<void> {
-    this.records.removeSnapshot(key);
+    try {
+      this.records.removeSnapshot(key);
+    } catch (error) {
+      if (!isKey(key)) throw error;
+      // A full disk takes no record before the files have given their room back.
+      this.discardSnapshot(key);
+      await this.trash.settled();
+      this.records.removeSnapshot(key);
+      return;
+    }
     if (isKey(key)) this.discardSnapshot(key);
   }
 
