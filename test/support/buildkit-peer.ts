@@ -335,6 +335,8 @@ export interface PeerBuild {
 type PeerCall = (method: string, message: WireMessage) => Promise<WireReader>;
 
 export interface PeerBuildOptions extends PeerSessionOptions {
+  /** Where the cache goes: `type` and its attributes. */
+  readonly cacheTo?: Readonly<Record<string, string>>;
   readonly frontendOptions?: Readonly<Record<string, string>>;
   readonly exporter?: Readonly<Record<string, string>>;
   /** "" exports nothing. */
@@ -371,6 +373,7 @@ export async function peerBuild(socketPath: string, options: PeerBuildOptions): 
       [5, session.id],
       ...(options.direct ? [[6, "dockerfile.v0"] as const, ...frontend] : []),
       ...(options.exporterType === "" ? [] : [[13, exporter] as const]),
+      ...(options.cacheTo === undefined ? [] : [[8, [[4, cacheEntry(options.cacheTo)] as const]] as const]),
     ],
     { take: (one) => void Object.assign(response, one.map(1)), ...(options.signal ? { signal: options.signal } : {}) },
   );
@@ -380,6 +383,11 @@ export async function peerBuild(socketPath: string, options: PeerBuildOptions): 
   await solve;
   await status;
   return { response, looked, ...watched.told };
+}
+
+function cacheEntry(attributes: Readonly<Record<string, string>>): WireMessage {
+  const { type = "", ...others } = attributes;
+  return [[1, type], ...wireMap(2, others)];
 }
 
 async function driveGateway(

@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { busyboxEngine } from "../../support/busybox-engine.ts";
 import { RegistryFixture } from "../../support/registry-fixture.ts";
+import { peerBuild } from "../../support/buildkit-peer.ts";
 import { newScratch } from "../../support/scratch.ts";
 import { startTestEngine, type TestEngine } from "../../support/test-engine.ts";
 
@@ -131,4 +132,26 @@ test("with the classic builder an image is a cache by its history, and docker's 
     // The COPY alone, which does not depend on variables here.
     expect(changed.match(/---> Using cache/g)).toHaveLength(1);
   });
+});
+
+test("a client of BuildKit's protocol writes a cache and reads it again", async () => {
+  await using scratch = newScratch();
+  await using registry = await RegistryFixture.start();
+  const context = contextIn(scratch.path, "head -c 9 /dev/urandom");
+  const folders = { context, dockerfile: context };
+  const ref = `${registry.host}/peer:cache`;
+  await peerBuild(engine.socket, { folders, cacheTo: { type: "registry", ref, mode: "max" } });
+  const written = JSON.parse(Buffer.from(registry.manifests.get("peer/manifests/cache")?.bytes ?? []).toString()) as {
+    config: { mediaType: string };
+  };
+  expect(written.config.mediaType).toBe("application/vnd.buildkit.cacheconfig.v0");
+  await engine.must("builder", "prune", "-af");
+  const imports = JSON.stringify([{ Type: "registry", Attrs: { ref } }]);
+  for (const direct of [false, true]) {
+    const built = await peerBuild(engine.socket, { folders, direct, frontendOptions: { "cache-imports": imports } });
+    const steps = built.vertices.filter(({ name }) => / (RUN|COPY) /.test(name));
+    expect(steps.length).toBe(3);
+    expect(steps.every(({ cached }) => cached)).toBe(true);
+    await engine.must("builder", "prune", "-af");
+  }
 });
