@@ -135,6 +135,8 @@ export interface PeerSessionOptions {
   readonly folders?: Readonly<Record<string, string>>;
   readonly secrets?: Readonly<Record<string, string>>;
   readonly sharedKey?: string;
+  /** For one registry. */
+  readonly login?: { readonly host: string; readonly user: string; readonly password: string };
   /** Takes the build's output: one file, or a folder. */
   readonly takes?: "file" | "folder";
   /** Changes what is told of a file, for a client that lies. */
@@ -160,6 +162,7 @@ export class PeerSession implements Disposable {
       "/grpc.health.v1.Health/Check",
       ...(options.takes ? ["/moby.filesync.v1.FileSend/DiffCopy"] : []),
       ...(options.secrets ? ["/moby.buildkit.secrets.v1.Secrets/GetSecret"] : []),
+      ...(options.login ? ["/moby.filesync.v1.Auth/Credentials"] : []),
     ];
     const socket = await upgraded(socketPath, "/session", [
       `X-Docker-Expose-Session-Uuid: ${session.id}`,
@@ -198,9 +201,25 @@ export class PeerSession implements Disposable {
         else takeFolder(stream, this.output);
       } else if (path.endsWith("/DiffCopy")) this.#sendFolder(stream, headers);
       else if (path.endsWith("/GetSecret")) this.#secret(stream);
+      else if (path.endsWith("/Credentials")) this.#login(stream);
       else refuse(stream, 12, `unknown method ${path}`);
     });
     server.emit("connection", socket);
+  }
+
+  #login(stream: ServerHttp2Stream): void {
+    const { host, user, password } = this.options.login ?? { host: "", user: "", password: "" };
+    const unframer = new Unframer();
+    stream.on("data", (chunk: Buffer) => {
+      for (const message of unframer.push(chunk)) {
+        const isHost = new WireReader(message).text(1) === host;
+        const found: WireMessage = [
+          [1, user],
+          [2, password],
+        ];
+        answer(stream, framed(toWire(isHost ? found : [])));
+      }
+    });
   }
 
   #secret(stream: ServerHttp2Stream): void {

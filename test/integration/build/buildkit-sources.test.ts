@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { contextIn, failureOf } from "../../support/buildkit-context.ts";
 import { peerBuild, PeerControl, PeerSession } from "../../support/buildkit-peer.ts";
 import { busyboxEngine } from "../../support/busybox-engine.ts";
+import { RegistryFixture } from "../../support/registry-fixture.ts";
 import { newScratch } from "../../support/scratch.ts";
 import { toWire, wireMap, type WireMessage } from "../../support/protobuf-wire.ts";
 
@@ -156,3 +157,25 @@ test("a session that comes inside a call lends its folder like one of its own co
   expect(session.requested).toContain("data");
   expect(await engine.must("run", "--rm", "inside:1", "wc", "-c", "/data")).toContain("2000000");
 });
+
+for (const kind of ["basic", "token"] as const) {
+  test(`a private image is pushed, and a build starts from it, by the client's login and not without (${kind})`, async () => {
+    await using scratch = newScratch();
+    await using registry = await RegistryFixture.start({ kind, user: "joe", password: "secret" });
+    const { host } = registry;
+    const login = { host, user: "joe", password: "secret" };
+    const name = `${host}/private/image-${kind}:1`;
+    const first = contextIn(scratch.path, { Dockerfile: "FROM busybox\nRUN echo private > /p\n" });
+    const exporter = { name, push: "true" };
+    const denied = await failureOf(peerBuild(engine.socket, { folders: first, exporter }));
+    expect([7, 16]).toContain(denied.code);
+    const { response } = await peerBuild(engine.socket, { folders: first, exporter, login });
+    expect(response["containerimage.digest"]).toMatch(/^sha256:/);
+    await engine.must("rmi", "-f", name);
+    const next = contextIn(scratch.path, { Dockerfile: `FROM ${name}\nRUN cat /p\n` });
+    const refused = await failureOf(peerBuild(engine.socket, { folders: next }));
+    expect(refused.message).toMatch(kind === "basic" ? /no basic auth credentials/ : /pull access denied/);
+    const pulled = await peerBuild(engine.socket, { folders: next, login, frontendOptions: { "no-cache": "" } });
+    expect(pulled.output).toBe("private\n");
+  });
+}
