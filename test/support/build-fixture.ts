@@ -158,8 +158,12 @@ export class ChrootExecutor implements Executor {
 
   async settled(): Promise<void> {}
 
+  /** Folders by names that references may have. */
+  readonly cacheFolders = new Map<string, string>();
+
   /** Caches in folders of this machine: what registries are to an engine. */
-  async cacheRepository(folder: string): ReturnType<Executor["cacheRepository"]> {
+  async cacheRepository(name: string): ReturnType<Executor["cacheRepository"]> {
+    const folder = this.cacheFolders.get(name) ?? name;
     const path = (digest: string): string => join(folder, digest.replace(":", "-"));
     return {
       manifest: async () => readFileSync(path("manifest")),

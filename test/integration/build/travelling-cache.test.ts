@@ -115,7 +115,8 @@ test("a classic build takes the same cache", async () => {
   await using scratch = newScratch();
   const cache = await filledCache(scratch.path);
   await onFreshEngine(async (engine) => {
-    const options = { cacheFrom: [{ type: "registry" as const, reference: cache }], dialect: "classic" as const };
+    engine.executor.cacheFolders.set("app:cache", cache);
+    const options = { cacheFrom: [{ type: "registry" as const, reference: "app:cache" }], dialect: "classic" as const };
     const built = await build(engine, contextIn(scratch.path), options);
     expect(built.ran).toEqual([]);
     expect(engine.executor.steps).toEqual([]);
