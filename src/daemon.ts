@@ -27,6 +27,8 @@ Options:
                           A registry (host[:port] or a.b.c.d/bits) that may speak plain HTTP; repeatable; loopback ones may
       --registry-mirror string
                           A registry (http[s]://host[:port]) to ask before Docker Hub, without credentials; repeatable
+      --allow-foreign-layers
+                          Take layers that registries do not hold from the addresses that their images name
       --label string      A label that "info" shows; repeatable
       --helper string     The helper program (default: the one beside this program)
       --no-pivot          Enter containers by moving the mount and chroot, where the root is an initramfs
@@ -45,6 +47,7 @@ const optionTypes = {
   "build-cache-size": { type: "string" },
   "insecure-registry": { type: "string", multiple: true, default: [] as string[] },
   "registry-mirror": { type: "string", multiple: true, default: [] as string[] },
+  "allow-foreign-layers": { type: "boolean", default: false },
   label: { type: "string", multiple: true, default: [] as string[] },
   helper: { type: "string" },
   "no-pivot": { type: "boolean", default: false },
@@ -115,6 +118,7 @@ function toDaemonOptions(
       ...defaultRegistrySettings,
       insecureRegistries: values["insecure-registry"] ?? [],
       registryMirrors: (values["registry-mirror"] ?? []).map(checkRegistryMirror),
+      allowForeignLayers: values["allow-foreign-layers"] ?? false,
     },
     labels: values.label ?? [],
     debug: values.debug ?? false,

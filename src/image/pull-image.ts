@@ -4,6 +4,7 @@ import {
   choosePlatform,
   hostPlatform,
   RepositoryClient,
+  requireForeignAllowed,
   type Credentials,
   type ParsedManifest,
   type RegistrySettings,
@@ -123,6 +124,7 @@ async function pullManifest(
   const chosen = await imageManifest(pull, top);
   for (const each of [...chosen.indexes, chosen]) await keepBytes(pull, each);
   const { manifest, indexes } = chosen;
+  requireForeignAllowed(manifest.layers, pull.settings);
   await services.content.ingest(bounded(repository.blob(manifest.config), manifest.config), {
     mediaType: manifest.config.mediaType,
     expected: manifest.config,

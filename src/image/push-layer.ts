@@ -1,5 +1,6 @@
 import { gzipLayer } from "../archive/index.ts";
 import { shortId } from "../common/index.ts";
+import { isForeignLayer } from "../registry/index.ts";
 import type { Layer } from "../snapshot/index.ts";
 import { mediaTypes, parseReference, type Descriptor } from "../spec/index.ts";
 import { layerTar } from "./layer-blob.ts";
@@ -32,6 +33,10 @@ export async function pushLayer(push: Push, { layer, blob: named }: LayerToPush)
 export async function sendBlob(push: Push, { blob, id }: { blob: Descriptor; id: string }): Promise<void> {
   const { services, repository, tell, signal } = push;
   signal.throwIfAborted();
+  if (isForeignLayer(blob)) {
+    tell({ status: "Skipped foreign layer", progressDetail: {}, id });
+    return;
+  }
   if (await repository.hasBlob(blob.digest)) {
     tell({ status: "Layer already exists", progressDetail: {}, id });
     return;

@@ -1,6 +1,7 @@
 // OCI image spec 1.1 (manifest.md, image-index.md) and Docker's "Image Manifest V 2, Schema 2".
 import { EngineError } from "../common/index.ts";
 import { isDigest, mediaTypes, type Descriptor, type Index, type Manifest, type Platform } from "../spec/index.ts";
+import { isForeignLayer } from "./client-foreign.ts";
 
 /** As Docker's own limit. */
 export const maxManifestBytes = 4 * 1024 * 1024;
@@ -125,14 +126,9 @@ function variantFits(offered: Platform, wanted: Platform): boolean {
   return offered.variant === wanted.variant;
 }
 
-function requireLayerType({ mediaType, digest }: Descriptor): void {
-  if (layerTypes.includes(mediaType)) return;
-  if (/foreign|nondistributable/.test(mediaType)) {
-    throw new EngineError(
-      "unsupported",
-      `The layer "${digest}" is a foreign layer ("${mediaType}"), which registries do not hold`,
-    );
-  }
+function requireLayerType(layer: Descriptor): void {
+  const { mediaType, digest } = layer;
+  if (layerTypes.includes(mediaType) || isForeignLayer(layer)) return;
   throw new EngineError(
     "unsupported",
     `The layer "${digest}" has the media type "${mediaType}", which is not a file system's`,
@@ -157,13 +153,14 @@ function descriptors(value: unknown, { member, most }: { member: string; most: n
 }
 
 function asDescriptor(value: unknown): Descriptor {
-  const { mediaType, digest, size, platform, annotations } = (value ?? {}) as Record<string, unknown>;
+  const { mediaType, digest, size, platform, annotations, urls } = (value ?? {}) as Record<string, unknown>;
   if (typeof digest !== "string" || !isDigest(digest))
     throw invalid(`the digest ${JSON.stringify(digest)} is no sha256 digest`);
   if (typeof mediaType !== "string") throw invalid(`the descriptor of "${digest}" has no media type`);
   if (typeof size !== "number" || !Number.isSafeInteger(size) || size < 0)
     throw invalid(`the descriptor of "${digest}" has no size`);
-  const common = { mediaType, digest, size, ...(isTexts(annotations) ? { annotations } : {}) };
+  const places = Array.isArray(urls) ? { urls: urls.filter((url) => typeof url === "string") } : {};
+  const common = { mediaType, digest, size, ...places, ...(isTexts(annotations) ? { annotations } : {}) };
   if (platform === undefined || platform === null) return common;
   const { os, architecture, variant } = platform as Record<string, unknown>;
   if (typeof os !== "string" || typeof architecture !== "string")

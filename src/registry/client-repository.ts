@@ -3,6 +3,7 @@ import { EngineError } from "../common/index.ts";
 import { isDigest, type Descriptor } from "../spec/index.ts";
 import { readLargeBlob, SpareConnections } from "./client-blob.ts";
 import { boundedBytes } from "./client-errors.ts";
+import { isForeignLayer, openForeignLayer } from "./client-foreign.ts";
 import { acceptedManifests, maxManifestBytes, parseManifest, type ParsedManifest } from "./client-manifest.ts";
 import type { Credentials, RegistrySettings } from "./client-settings.ts";
 import { backOffMs, dockerHubDomain, pause, RegistryTransport, type RegistryRequest } from "./client-transport.ts";
@@ -88,14 +89,13 @@ export class RepositoryClient {
       signal,
       fromBytes,
       connections: this.#connections,
-      open: (range, ended) =>
-        this.#read({
-          method: "GET",
-          target: this.#path(`blobs/${descriptor.digest}`),
-          scopes: this.#scopes,
-          headers: range === undefined ? {} : { Range: `bytes=${range}` },
-          signal: ended,
-        }),
+      open: (range, ended) => {
+        const headers: Record<string, string> = range === undefined ? {} : { Range: `bytes=${range}` };
+        const { settings } = this.#options;
+        if (isForeignLayer(descriptor)) return openForeignLayer(descriptor, { settings, headers, signal: ended });
+        const target = this.#path(`blobs/${descriptor.digest}`);
+        return this.#read({ method: "GET", target, scopes: this.#scopes, headers, signal: ended });
+      },
     });
   }
 

@@ -11,6 +11,8 @@ export interface RegistrySettings {
   readonly certificatesDirectory: string;
   /** Base URLs that are asked in this order before docker.io, and without credentials. */
   readonly registryMirrors?: readonly string[];
+  /** Layers may come from the addresses that their manifests name. */
+  readonly allowForeignLayers?: boolean;
 }
 
 /** Docker's place, so that what was set up for it holds here. */

@@ -10,6 +10,7 @@ export {
   type ParsedArtifact,
   type ParsedManifest,
 } from "./client-manifest.ts";
+export { isForeignLayer, requireForeignAllowed } from "./client-foreign.ts";
 export { checkCredentials, RepositoryClient } from "./client-repository.ts";
 export { searchRegistry, type SearchResult } from "./client-search.ts";
 export {

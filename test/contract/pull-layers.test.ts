@@ -221,6 +221,49 @@ test("a proxy of the environment is asked for a registry of another machine, unl
   expect(await ask("registry.invalid")).toContain("lookup registry.invalid: no such host");
 });
 
+test("a foreign layer comes from where its manifest says, if the engine may ask there, and a push leaves it there", async () => {
+  await using scratch = newScratch();
+  await using registry = await RegistryFixture.start();
+  await using elsewhere = await RegistryFixture.start();
+  const { config, blobs } = await publish(elsewhere, { layers: [await tarOf([{ name: "far", text: "far away" }])] });
+  registry.putBlob("app", config);
+  const [blob = Buffer.of()] = blobs;
+  const url = `http://${elsewhere.host}/v2/app/blobs/${sha256(blob)}`;
+  const document = (urls: readonly string[]) => ({
+    schemaVersion: 2,
+    mediaType: mediaTypes.dockerManifest,
+    config: { mediaType: mediaTypes.dockerConfig, digest: sha256(config), size: config.length },
+    layers: [{ mediaType: foreignType, digest: sha256(blob), size: blob.length, urls }],
+  });
+  const put = (urls: readonly string[]): string =>
+    registry.putManifest("app", "v1", {
+      bytes: Buffer.from(JSON.stringify(document(urls))),
+      mediaType: mediaTypes.dockerManifest,
+    });
+  using fixture = openImages(scratch.path);
+  const allowed = { settings: { ...settings, allowForeignLayers: true } };
+  const pullAllowed = () => collectMessages(fixture.images.pull(`${registry.host}/app:v1`, allowed));
+  put([url]);
+  expect((await failure(pull(fixture, `${registry.host}/app:v1`))).message).toContain("--allow-foreign-layers");
+  put([]);
+  expect((await failure(pullAllowed())).message).toContain("does not say where it is");
+  put(["http://192.0.2.1/layer", "file:///etc/passwd"]);
+  expect((await failure(pullAllowed())).message).toContain('is at "file:///etc/passwd"');
+  expect(fixture.content.digests()).toEqual([]);
+  const digest = put(["http://192.0.2.1/layer", url]);
+  await pullAllowed();
+  expect(fixture.images.get(sha256(config)).sizeBytes).toBe("far away".length);
+  expect(registry.count(new RegExp(`GET .*${sha256(blob)}`))).toBe(0);
+
+  await fixture.images.tag(sha256(config), { repository: `${registry.host}/copy`, tag: "v1" });
+  const said = await collectMessages(fixture.images.push(`${registry.host}/copy:v1`, { settings }));
+  expect(JSON.stringify(said)).toContain("Skipped foreign layer");
+  expect(registry.manifests.has(`copy/manifests/${digest}`)).toBe(true);
+  expect(registry.count(new RegExp(`(PUT|PATCH|HEAD|POST) .*${sha256(blob)}`))).toBe(0);
+});
+
+const foreignType = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+
 describe("an image that is wrong", () => {
   const descriptor = (mediaType: string) => ({ mediaType, digest: `sha256:${"1".repeat(64)}`, size: 5 });
   const manifest = (layerType: string, configType: string = mediaTypes.ociConfig) => ({
