@@ -70,6 +70,13 @@ export class FileCopier {
     readonly options: CopyOptions,
   ) {}
 
+  /** Makes a missing directory: with the mode and owner of `like` where it is given, else as `makeDirectories` does. */
+  makeDirectory(destination: string, like?: FileStat): void {
+    const owner = this.options.owner ?? like;
+    const mode = like && this.#modeOf(like);
+    closeFd(makeDirectories(this.rootFd, destination, owner && { uid: owner.uid, gid: owner.gid, mode }));
+  }
+
   /** The contents of a source directory into `destination`, which is made when missing. */
   async copyDirectory(sourceFd: number, destination: string): Promise<void> {
     const fd = makeDirectories(this.rootFd, destination, this.options.owner);
@@ -267,10 +274,14 @@ async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
 }
 
 /**
- * Opens a directory inside the root, symlinks followed inside it; what is missing is made with mode 0755 and `owner`
- * (root's where undefined). The caller closes the descriptor.
+ * Opens a directory inside the root, symlinks followed inside it; what is missing is made as `owner` says
+ * (root's and with mode 0755 where that is undefined). The caller closes the descriptor.
  */
-export function makeDirectories(rootFd: number, path: string, owner: Owner | undefined): number {
+export function makeDirectories(
+  rootFd: number,
+  path: string,
+  owner: (Owner & { readonly mode?: number | undefined }) | undefined,
+): number {
   // A symlink may lead to a place that is made only now, so it is followed by its text.
   const resolved = resolveInRoot(rootFd, path, { follow: true, allowMissing: true });
   const parts = resolved.split("/").filter((part) => part !== "");
@@ -281,7 +292,7 @@ export function makeDirectories(rootFd: number, path: string, owner: Owner | und
     if (next === -errnoNumber("ENOENT") && mkdirAt(current, name, 0o755)) {
       const made = openAt(current, name, { flags: openFlags.directory });
       chownFd(made, owner ?? { uid: 0, gid: 0 });
-      chmodFd(made, 0o755);
+      chmodFd(made, owner?.mode ?? 0o755);
       closeFd(current);
       current = made;
       continue;

@@ -1,13 +1,13 @@
 // A file operation: COPY, ADD, WORKDIR, heredocs.
 import { createHash } from "node:crypto";
-import { posix } from "node:path";
-import { decompress, extractTree, resolveInRoot, splitPath } from "../archive/index.ts";
+import { decompress, extractTree, joinPath, resolveInRoot, splitPath } from "../archive/index.ts";
 import { EngineError } from "../common/index.ts";
 import { closeFd, openDirectory, openFlags, openInRoot, statFd } from "../kernel/index.ts";
 import { createIgnoreRules, type IgnoreRules } from "../spec/index.ts";
 import { archiveKind } from "./archive-kind.ts";
 import { clampTimes } from "./clamp-times.ts";
 import { FileCopier, isDirectoryInRoot, makeDirectories, type Owner } from "./copy-files.ts";
+import { parentsDestination, wayComponents, waysOf } from "./copy-parents.ts";
 import { parseModeChange } from "./mode-change.ts";
 import { MountedSnapshot } from "./mounted-snapshot.ts";
 import type { CopyAction, FileAction, FileOperation, MakeFileAction } from "./operation.ts";
@@ -52,11 +52,15 @@ export async function fileKey(
       digests.push(digest);
       for (const [entry, value] of entries) details.push([`file ${entry}`, value]);
     }
+    components.push(...(resolved.ways ?? []));
   }
   return { components, details, copies, digests };
 }
 
-type Found = ResolvedCopy & { readonly found: readonly Pick<Source, "path" | "digest" | "entries">[] };
+type Found = ResolvedCopy & {
+  readonly found: readonly Pick<Source, "path" | "digest" | "entries">[];
+  readonly ways?: readonly Component[];
+};
 
 async function resolveCopy(context: WorkContext, operation: FileOperation, action: CopyAction): Promise<Found> {
   const { trees, solver, signal } = context;
@@ -83,17 +87,22 @@ async function resolveCopy(context: WorkContext, operation: FileOperation, actio
     await solver.solve(node.id);
     const opened = await tree.open();
     const sources = checked(action, await resolveIn(opened.tree));
-    return { sources: async () => ({ tree: opened.tree, sources }), found: sources };
+    return foundIn(action, opened.tree, sources);
   }
   const top = id === undefined ? undefined : (await solver.solve(id)).top;
-  const known = exclude ? undefined : knownSources(context, action, top);
+  const known = exclude || action.parents ? undefined : knownSources(context, action, top);
   const open = async (): Promise<{ tree: SourceTree; sources: Source[] }> => {
     const { tree }: InputTree = await trees.layers(top);
     return { tree, sources: checked(action, await resolveIn(tree)) };
   };
   if (known) return { sources: open, found: known };
   const { tree, sources } = await open();
-  return { sources: async () => ({ tree, sources }), found: sources };
+  return foundIn(action, tree, sources);
+}
+
+function foundIn(action: CopyAction, tree: SourceTree, sources: Source[]): Found {
+  const ways = action.parents ? wayComponents(action, sources, tree) : [];
+  return { sources: async () => ({ tree, sources }), found: sources, ways };
 }
 
 function nameOf(operation: { kind: string; url?: string }): string {
@@ -208,6 +217,12 @@ async function copySource(copier: FileCopier, source: Source, copy: SourceCopy):
   const fd = openInRoot(tree.rootFd, source.path, { flags });
   const destination = action.parents ? parentsDestination(action, source, copy.destination) : copy.destination;
   try {
+    if (action.parents) {
+      copier.makeDirectory(copy.destination);
+      for (const { kept, stat } of waysOf(action, source, tree)) {
+        copier.makeDirectory(joinPath(copy.destination.replace(/\/+$/, ""), kept), stat);
+      }
+    }
     if (directory) return await copier.copyDirectory(fd, destination);
     const kind = action.unpack ? await archiveKind(fd, source.path) : undefined;
     if (kind !== undefined) {
@@ -225,18 +240,6 @@ async function copySource(copier: FileCopier, source: Source, copy: SourceCopy):
   } finally {
     closeFd(fd);
   }
-}
-
-/** The source's own path below the destination; of a word with `/./` only what stands behind it. */
-function parentsDestination({ sources }: CopyAction, { path, type }: Source, destination: string): string {
-  const pivots = sources.flatMap((word) => {
-    const at = word.indexOf("/./");
-    return at < 0 ? [] : [posix.normalize(word.slice(0, at).replace(/^\/+/, "") || ".")];
-  });
-  const pivot = pivots.find((one) => one === "." || path === one || path.startsWith(`${one}/`));
-  const kept = pivot === undefined || pivot === "." ? path : path.slice(pivot.length + 1);
-  const place = posix.join(destination, type === "directory" ? kept : posix.dirname(kept));
-  return type === "directory" ? place : `${place}/`;
 }
 
 /** The destination without symlinks, which lead inside the image only; what is missing is made later. */

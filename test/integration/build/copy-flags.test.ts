@@ -66,6 +66,50 @@ test("--parents keeps the folders of a source, or those behind /./", async () =>
   expect(await listed("COPY --parents src/./deep/c.txt /q/", "/q")).toEqual(["deep 755", "deep/c.txt 640"]);
 });
 
+test("--parents makes folders with the mode and owner that they have in the source, and its key knows them", async () => {
+  const modes = (deep: number): TestFile[] => [
+    { name: "tree/", mode: 0o711 },
+    { name: "tree/deep/", mode: deep },
+    { name: "tree/deep/file", text: "same" },
+    { name: "tree/deep/folder/", mode: 0o1777 },
+    { name: "tree/deep/folder/in", text: "in" },
+  ];
+  const stage =
+    "FROM test/base AS from\nRUN mkdir -m 700 -p /a/b && chmod 2750 /a && chown 7:8 /a && echo x > /a/b/c\n";
+  const copies = [
+    "COPY --parents tree/deep/file tree/deep/folder /w/",
+    "COPY --parents tree/./deep/file /v/",
+    "COPY --parents --chown=3:4 --chmod=705 tree/deep/file /u/",
+    "COPY --parents --from=from /a/b/c /t/",
+    "COPY --parents tree/deep/file /v/",
+  ].join("\n");
+  const build = (deep: number): ReturnType<typeof builder.run> =>
+    builder.run([...modes(deep), { name: "Dockerfile", text: `${stage}FROM test/base\n${copies}\n` }]);
+  const first = await build(0o750);
+  const places = ["w", "v", "u", "t"].map((place) => `{}/${place}`);
+  const found = await builder.look(first.image, "find", ...places, "-type", "d", "-printf", "%H/%P %m %U:%G\n");
+  const lines = found.trim().split("\n");
+  expect(lines.map((line) => line.replace(/^.*\/(?=[wvut]\/)/, "")).toSorted()).toEqual([
+    "t/ 755 0:0",
+    "t/a 2750 7:8",
+    "t/a/b 700 0:0",
+    "u/ 755 3:4",
+    "u/tree 705 3:4",
+    "u/tree/deep 705 3:4",
+    "v/ 755 0:0",
+    "v/deep 750 0:0",
+    "v/tree 711 0:0",
+    "v/tree/deep 750 0:0",
+    "w/ 755 0:0",
+    "w/tree 711 0:0",
+    "w/tree/deep 750 0:0",
+    "w/tree/deep/folder 1777 0:0",
+  ]);
+  expect((await build(0o750)).image.id).toBe(first.image.id);
+  const changed = (await build(0o700)).image;
+  expect(await builder.look(changed, "stat", "-c", "%a", "{}/w/tree/deep")).toBe("700\n");
+});
+
 test("--chmod may be symbolic", async () => {
   expect(await listed("COPY --chmod=u=rwX,go=rX src /m", "/m")).toEqual([
     "a.txt 644",
