@@ -7,10 +7,6 @@ import type { Platform } from "../spec/index.ts";
 /** A platform's text as images have it; undefined for this machine's own. Throws for what is none, and for other systems than Linux. */
 export function foreignPlatform(text: string | undefined): string | undefined {
   if (text === undefined || text === "") return undefined;
-  if (text.includes(",")) {
-    const message = `The platforms "${text}" are not built together yet: build each, then name them by an index`;
-    throw new EngineError("unsupported", message);
-  }
   const platform = parsePlatform(text);
   if (platform.os !== "linux") {
     throw new EngineError("unsupported", `The platform "${text}" cannot be built here: its system is not Linux`);

@@ -15,7 +15,10 @@ export interface FrontendOptions {
   readonly labels: Readonly<Record<string, string>>;
   /** `no-cache`: all, or names of stages. */
   readonly noCache: boolean | readonly string[];
+  /** Several, with commas between them, are built together. */
   readonly platform?: string | undefined;
+  /** Of a build that is one of several platforms': its steps' names tell which, and the first alone says what holds for all. */
+  readonly ofSeveral?: { readonly isFirst: boolean } | undefined;
   /** `add-hosts`: `name:address` each. */
   readonly addHosts: readonly string[];
   /** `force-network-mode` */
@@ -111,6 +114,10 @@ export interface BuildResult {
   readonly reasons: readonly StepReason[];
   readonly provenance: ProvenanceFacts;
   readonly attestations?: readonly AttestedPredicate[] | undefined;
+  /** Of each platform, where there are several; what stands beside it is the first's. */
+  readonly platforms?: readonly Pick<BuildResult, "imageId" | "config" | "layers" | "attestations">[] | undefined;
+  /** Of the index of those, where names stand for it already. */
+  readonly index?: Descriptor | undefined;
   /** Of a cache that was written to a folder of the client, who writes the folder's index. */
   readonly cacheManifest?: Descriptor | undefined;
 }

@@ -3,11 +3,12 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Paths } from "../common/index.ts";
 import type { ImageStore, LayerHold } from "../image/index.ts";
-import type { Descriptor } from "../spec/index.ts";
+import { familiarString, type Descriptor } from "../spec/index.ts";
 import { Trash, type Layer, type Snapshotter } from "../snapshot/index.ts";
 import { BuildCache, type CacheRecord } from "./build-cache.ts";
 import { attestResult, provenanceBuild, type AttestedPredicate } from "./attest-result.ts";
 import { BuildProgress } from "./build-progress.ts";
+import { buildPlatforms, severalPlatforms } from "./build-platforms.ts";
 import type { BuildRequest, BuildResult } from "./build-request.ts";
 import { CacheMounts } from "./cache-mounts.ts";
 import { parseImageKey } from "./build-platform.ts";
@@ -36,7 +37,7 @@ import { withNearestStage } from "./stage-names.ts";
 import { stageSources } from "./stage-sources.ts";
 import { exportCaches, importCaches, inlineCache, tellUnusable, type Keepable } from "./travelling-caches.ts";
 import { HistoryCache } from "./history-cache.ts";
-import { exportImage } from "./export-image.ts";
+import { exportImage, parseTags } from "./export-image.ts";
 import { walkStages, type WalkedStages } from "./walk-stages.ts";
 import { WhyStore } from "./why-store.ts";
 import type { Solved, WorkContext } from "./work-context.ts";
@@ -123,6 +124,8 @@ export class Builder {
     request: BuildRequest,
     { progress, signal, materials }: { progress: BuildProgress; signal: AbortSignal; materials: ContextOrigin[] },
   ): Promise<BuildResult> {
+    const platforms = severalPlatforms(request.frontend.platform);
+    if (platforms.length > 0) return this.#buildPlatforms(request, platforms, { progress, signal, materials });
     const startedMs = Date.now();
     // Until an image names them: a layer of --link has no record of its own.
     using hold = this.services.images.hold("build");
@@ -135,7 +138,7 @@ export class Builder {
       const { frontend: options, entitlements } = request;
       const plan = createGraph({ dockerfile, options, images, exclude: loaded.exclude, entitlements });
       const warnings = buildWarnings(dockerfile, { frontend: options, images, exclude: loaded.exclude });
-      if (warnings) progress.tell({ type: "status", status: warnings });
+      if (warnings && options.ofSeveral?.isFirst !== false) progress.tell({ type: "status", status: warnings });
       const walked = await this.#walkOrAgain(plan, { request, progress, signal, materials, hold });
       return await this.#result(request, { plan, walked, images, loaded, startedMs, progress, materials, signal });
     } catch (error) {
@@ -147,6 +150,22 @@ export class Builder {
       await this.services.executor.settled();
       await this.#trim();
     }
+  }
+
+  async #buildPlatforms(
+    request: BuildRequest,
+    platforms: readonly string[],
+    { progress, signal, materials }: { progress: BuildProgress; signal: AbortSignal; materials: ContextOrigin[] },
+  ): Promise<BuildResult> {
+    const names = parseTags(request.tags).map(familiarString);
+    const result = await buildPlatforms(request, platforms, {
+      signal,
+      buildOne: (one, ended) => this.#buildHere(one, { progress, signal: ended, materials: [...materials] }),
+    });
+    // Without a name, the exporters that follow make what holds them together.
+    if (request.withoutImage || names.length === 0) return result;
+    const ids = (result.platforms ?? []).flatMap(({ imageId }) => imageId ?? []);
+    return { ...result, index: await this.services.images.createIndex(ids, { names, signal }) };
   }
 
   /** Keeps the cache below its budget. */

@@ -1,8 +1,9 @@
 import { EngineError } from "../common/index.ts";
+import { platformText } from "../registry/index.ts";
 import type { ImageRunConfig } from "../spec/index.ts";
 import { BuildArguments } from "./build-arguments.ts";
 import type { Entitlement, FrontendOptions } from "./build-request.ts";
-import { imageKey } from "./build-platform.ts";
+import { imageKey, platformOfText } from "./build-platform.ts";
 import { scratchConfig, type BaseImage, type ConfigState } from "./config-state.ts";
 import { faultAt } from "./dockerfile-error.ts";
 import { parseGitReference } from "./git-reference.ts";
@@ -96,7 +97,7 @@ export interface Planning {
 export function createGraph(input: GraphInput): BuildPlan {
   const { dockerfile, options } = input;
   const sourced = stageSources(dockerfile, options, input.images);
-  const graph = new GraphBuilder();
+  const graph = new GraphBuilder({ byName: options.ofSeveral !== undefined });
   const ended = new Map<number, PlannedStage>();
   const first = firstNumbers(sourced.stages, dockerfile.metaArguments.length);
   const stage = (index: number): PlannedStage => {
@@ -139,11 +140,11 @@ function planStage(
 ): PlannedStage {
   const ignoreCache = ignoresCache(planning.input.options.noCache, stage);
   const base = beginStage(planning, stage, meta);
-  const names = new StepNames(stage, planning.sources.length);
+  const names = new StepNames(planning, stage);
   let at: StageAt = { operation: base.baseOperation, state: base.start };
   const run = (instruction: StepInstruction): Change => {
     const change = faultAt(planning.input.dockerfile.source, instruction, () =>
-      planChange(planning, instruction, { stage, at, name: names.next(instruction), ignoreCache }),
+      planChange(planning, instruction, { stage, at, name: names.next(instruction, at.state), ignoreCache }),
     );
     at = { operation: change.operation ?? at.operation, state: change.state };
     return change;
@@ -205,7 +206,7 @@ function originOperation(planning: Planning, origin: Origin, stage: SourcedStage
       const image = input.images.get(imageKey(origin));
       if (!image) throw new EngineError("internal", `The image "${origin.reference}" was not looked up`);
       const { imageId, layers, reference } = image;
-      const name = `[${stageLabel(stage)}] FROM ${reference}`;
+      const name = `[${platformPrefix(planning, stage)}${stageLabel(stage)}] FROM ${reference}`;
       return graph.add({ kind: "image", inputs: [], reference, imageId, layers }, { name, ignoreCache: false });
     }
     case "context": {
@@ -272,6 +273,17 @@ function ignoresCache(noCache: FrontendOptions["noCache"], stage: SourcedStage):
   return noCache.some((name) => name.toLowerCase() === stage.name || name === String(stage.index));
 }
 
+/** `linux/amd64->arm64 `: where several are built, the stage's platform, and the target's once an ARG names it, as BuildKit says it. */
+function platformPrefix({ input }: Planning, stage: SourcedStage, state?: ConfigState): string {
+  if (!input.options.ofSeveral) return "";
+  const own = platformOfText(stage.platform);
+  const variables = state && variablesOf(state);
+  const isCross = variables?.has("TARGETPLATFORM") || variables?.has("TARGETARCH");
+  const target = platformOfText(input.options.platform);
+  const differs = isCross && platformText(target) !== platformText(own);
+  return `${platformText(own)}${differs ? `->${platformText({ ...target, os: "" }).slice(1)}` : ""} `;
+}
+
 function stageLabel({ name, index }: SourcedStage): string {
   return name ?? `stage-${index}`;
 }
@@ -282,17 +294,19 @@ class StepNames {
   readonly #total: number;
 
   constructor(
+    readonly planning: Planning,
     readonly stage: SourcedStage,
-    readonly stageCount: number,
   ) {
     const makesLayer = ({ kind }: StepInstruction): boolean => ["RUN", "COPY", "ADD", "WORKDIR"].includes(kind);
     this.#total = 1 + [...stage.triggers, ...stage.instructions].filter(makesLayer).length;
   }
 
-  next(instruction: StepInstruction): string {
+  next(instruction: StepInstruction, state: ConfigState): string {
     if (["RUN", "COPY", "ADD", "WORKDIR"].includes(instruction.kind)) this.#number++;
-    const label = this.stageCount === 1 && this.stage.name === undefined ? "" : `${stageLabel(this.stage)} `;
-    return `[${label}${this.#number}/${this.#total}] ${instruction.source}`;
+    const label =
+      this.planning.sources.length === 1 && this.stage.name === undefined ? "" : `${stageLabel(this.stage)} `;
+    const prefix = platformPrefix(this.planning, this.stage, state);
+    return `[${prefix}${label}${this.#number}/${this.#total}] ${instruction.source}`;
   }
 }
 

@@ -7,12 +7,13 @@ import type { Snapshotter } from "../snapshot/index.ts";
 import { familiarString, parseReference, withDefaultTag, type ProgressMessage } from "../spec/index.ts";
 import type { AttestedPredicate } from "./attest-result.ts";
 import type { BuildResult } from "./build-request.ts";
+import { exportPlatforms } from "./export-platforms.ts";
 import type { ExporterOptions } from "./exporter-options.ts";
 import { MountedSnapshot } from "./mounted-snapshot.ts";
 import { readDescriptor } from "./source-tree.ts";
 
 /** What is exported: the end of a build, or a stage of it. */
-export type Exported = Pick<BuildResult, "imageId" | "config" | "layers" | "attestations">;
+export type Exported = Pick<BuildResult, "imageId" | "config" | "layers" | "attestations" | "platforms">;
 
 export interface ExportServices {
   readonly images: ImageStore;
@@ -31,6 +32,7 @@ export interface ExportRequest {
   /** Written beside the files by local and tar; kept with the image by the others. */
   readonly attestations?: readonly AttestedPredicate[];
   readonly tell?: (message: ProgressMessage) => void;
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -43,6 +45,7 @@ export async function exportResult(
   request: ExportRequest,
 ): Promise<ReadonlyMap<string, string>> {
   const { options, sink, attestations = [] } = request;
+  if (result.platforms) return exportPlatforms(services, result.platforms, request);
   if (options.type === "local" || options.type === "tar") {
     await using tree = await openExportedTree(services, result, request);
     await requireSink(sink)(packTree(tree.root, "/", { name: "" }));

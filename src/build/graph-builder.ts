@@ -5,10 +5,14 @@ import type { GraphNode, Operation, OperationId } from "./operation.ts";
 export class GraphBuilder {
   readonly nodes = new Map<OperationId, GraphNode>();
 
+  /** `byName`: with another name it is another node, for people who are to see both. */
+  constructor(readonly options: { readonly byName: boolean } = { byName: false }) {}
+
   /** The node's id: sha256 of what the operation says, inputs by their ids. */
   add(operation: Operation, about: Omit<GraphNode, "id" | "operation">): OperationId {
     // What may not have taken from the cache gets an id of its own, so that it is not taken for a step that may.
-    const said = JSON.stringify(about.ignoreCache ? [operation, "ignore cache"] : [operation]);
+    const marks = [...(about.ignoreCache ? ["ignore cache"] : []), ...(this.options.byName ? [about.name] : [])];
+    const said = JSON.stringify([operation, ...marks]);
     const id = `sha256:${createHash("sha256").update(said).digest("hex")}`;
     if (!this.nodes.has(id)) this.nodes.set(id, { id, operation, ...about });
     return id;

@@ -81,7 +81,12 @@ export class WhyStore {
 /** Two builds are of the same Dockerfile when name, target and tags are; without tags, when their first line is. */
 function identityOf({ frontend, tags }: BuildRequest, { name, text }: LoadedDockerfile): string {
   const first = text.split("\n").find((line) => /^\s*FROM\s/i.test(line)) ?? "";
-  const said = [name, frontend.target ?? "", tags.length > 0 ? tags.toSorted() : first];
+  const said = [
+    name,
+    frontend.target ?? "",
+    ...(frontend.ofSeveral ? [frontend.platform] : []),
+    tags.length > 0 ? tags.toSorted() : first,
+  ];
   return createHash("sha256").update(JSON.stringify(said)).digest("hex");
 }
 

@@ -44,7 +44,7 @@ export function attestationManifest(subject: Descriptor, statements: readonly St
     })),
     subject: { mediaType: subject.mediaType, digest: subject.digest, size: subject.size },
   };
-  return asBytes(manifest, mediaTypes.ociManifest);
+  return documentBytes(manifest, mediaTypes.ociManifest);
 }
 
 /** The index of an image and its attestations: `unknown/unknown` keeps runtimes from taking the latter for an image. */
@@ -57,19 +57,21 @@ export function attestedIndex(
     mediaType: mediaTypes.ociIndex,
     manifests: [
       { mediaType: image.mediaType, digest: image.digest, size: image.size, platform },
-      {
-        mediaType: attestation.mediaType,
-        digest: attestation.digest,
-        size: attestation.size,
-        annotations: {
-          "vnd.docker.reference.digest": image.digest,
-          "vnd.docker.reference.type": "attestation-manifest",
-        },
-        platform: { architecture: "unknown", os: "unknown" },
-      },
+      attestationEntry(attestation, image.digest),
     ],
   };
-  return asBytes(index, mediaTypes.ociIndex);
+  return documentBytes(index, mediaTypes.ociIndex);
+}
+
+/** An index's entry for what is attested of a manifest in it. */
+export function attestationEntry({ mediaType, digest, size }: Descriptor, image: string): Descriptor {
+  return {
+    mediaType,
+    digest,
+    size,
+    annotations: { "vnd.docker.reference.digest": image, "vnd.docker.reference.type": "attestation-manifest" },
+    platform: { architecture: "unknown", os: "unknown" },
+  };
 }
 
 /** The digest of the manifest that an entry of an index attests; undefined for an entry of another kind. */
@@ -90,10 +92,11 @@ export function withReferrer(present: Index | undefined, referrer: Descriptor): 
   const { mediaType, digest, size } = referrer;
   const entry = { mediaType, digest, size, artifactType: attestationTypes.manifest };
   const index: Index = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [...manifests, entry] };
-  return asBytes(index, mediaTypes.ociIndex);
+  return documentBytes(index, mediaTypes.ociIndex);
 }
 
-function asBytes(document: Manifest | Index, mediaType: string): ManifestBytes {
+/** A document as it travels, and its digest. */
+export function documentBytes(document: object, mediaType: string): ManifestBytes {
   const bytes = Buffer.from(JSON.stringify(document, null, 2));
   const digest = `sha256:${new Bun.CryptoHasher("sha256").update(bytes).digest("hex")}`;
   return { bytes, descriptor: { mediaType, digest, size: bytes.length } };

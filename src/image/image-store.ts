@@ -3,6 +3,7 @@ import {
   parseReference,
   repositoryName,
   withDefaultTag,
+  type Descriptor,
   type ImageHistoryItem,
   type ImageInspect,
   type ImageSummary,
@@ -15,6 +16,7 @@ import { CarriedLayers } from "./carried-layers.ts";
 import { checkImages, type ImageCheckCounts } from "./check-images.ts";
 import { collectImages } from "./collect-images.ts";
 import { createImage } from "./create-image.ts";
+import { createIndex } from "./create-index.ts";
 import { EmbeddedImages } from "./embedded-images.ts";
 import { makeFromHost } from "./from-host.ts";
 import type { Finding } from "./finding.ts";
@@ -42,7 +44,7 @@ import { pushImage, type PushOptions } from "./push-image.ts";
 import { SharedWork, type Work } from "./shared-work.ts";
 import { pruneImages } from "./prune-images.ts";
 import { removeImage } from "./remove-image.ts";
-import { saveImageAs, saveImages } from "./save-images.ts";
+import { saveImageAs, saveImages, saveIndexAs } from "./save-images.ts";
 import { tagImage } from "./tag-image.ts";
 
 /** Matched as text: whatever else people may pass, an id or no reference at all, is not an embedded image. */
@@ -110,6 +112,26 @@ export class ImageStore {
   /** Records an image; its config bytes are its identity, so the same bytes give the same image. */
   async create(configBytes: Uint8Array, options: CreateImageOptions): Promise<ImageRecord> {
     return createImage(this.#services, configBytes, options);
+  }
+
+  /**
+   * Makes one index of images of several platforms, with what is attested of them, in the order of `ids`; their layers are compressed
+   * now, as for a push. Names, where there are any, stand for all of it.
+   */
+  async createIndex(
+    ids: readonly string[],
+    options: { names: readonly string[]; signal: AbortSignal },
+  ): Promise<Descriptor> {
+    await this.sync();
+    return createIndex(this.#services, ids, options);
+  }
+
+  /** Forgets an index that no name stands for; its images stay. */
+  forgetIndex(digest: string): void {
+    const { table } = this.#services;
+    table.atomically(() => {
+      if (!table.indexes.isNamed(digest)) table.indexes.forget(digest);
+    });
   }
 
   /** Resolves once every image, and every layer, that is there now outlives a power cut. */
@@ -237,6 +259,11 @@ export class ImageStore {
   /** The same of one image, under names that it has there only: `app:v1`. */
   async saveAs(id: string, names: readonly string[]): Promise<AsyncIterable<Uint8Array>> {
     return saveImageAs(this.#services, id, names);
+  }
+
+  /** An index, whole, under names that it has there only; `id` is of an image in it. */
+  async saveIndexAs(of: { id: string; index: string }, names: readonly string[]): Promise<AsyncIterable<Uint8Array>> {
+    return saveIndexAs(this.#services, of, names);
   }
 
   /** Makes an image of programs of the host and what they need; the last message's status is its id. */

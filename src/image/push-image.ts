@@ -59,9 +59,11 @@ export async function* pushImage(
   }
   const text = `${repositoryText}:${reference.tag}`;
   const image = options.platform ? getImageFor(services.table, text, options.platform) : getImage(services.table, text);
-  // What is attested here goes with the image again, in the same bytes; its index is made anew of them.
+  const meant = options.platform ? undefined : indexMeant(services.table, text);
+  // What is attested here goes with the image again, in the same bytes; its own index is made anew of them.
   const isAttested = services.table.attestations.of(image.id).length > 0;
-  const index = options.platform || isAttested ? undefined : indexMeant(services.table, text);
+  const isOfOne = meant === undefined || services.table.indexes.members(meant).length < 2;
+  const index = isAttested && isOfOne ? undefined : meant;
   const channel = new ProgressChannel();
   const abort = new AbortController();
   const { signal } = abort;

@@ -62,7 +62,7 @@ function makeManifest({ image, configSize, layers, asOci }: Parts): ManifestByte
 }
 
 /** The same compression in the other family's words. */
-function layerType(mediaType: string, isOci: boolean): string {
+export function layerType(mediaType: string, isOci: boolean): string {
   if (mediaType.endsWith("zstd")) return mediaTypes.ociLayerZstd;
   if (mediaType.endsWith("gzip")) return isOci ? mediaTypes.ociLayerGzip : mediaTypes.dockerLayerGzip;
   return isOci ? mediaTypes.ociLayer : mediaTypes.dockerLayer;

@@ -47,11 +47,22 @@ export async function saveImageAs(
   id: string,
   names: readonly string[],
 ): Promise<AsyncIterable<Uint8Array>> {
-  const tags = names.map((name) => {
-    const reference = withDefaultTag(parseReference(name));
-    return { repository: repositoryName(reference), tag: reference.tag ?? "latest" };
-  });
-  return stream(services, [{ image: getImage(services.table, id), tags }]);
+  return stream(services, [{ image: getImage(services.table, id), tags: names.map(archiveTag) }]);
+}
+
+/** An index under names that need not be here; `id` is of an image in it. See `ImageStore.saveIndexAs`. */
+export async function saveIndexAs(
+  services: ImageServices,
+  { id, index }: { id: string; index: string },
+  names: readonly string[],
+): Promise<AsyncIterable<Uint8Array>> {
+  const image = getImage(services.table, id);
+  return stream(services, [{ image, index: savedIndex(services, { image, index }), tags: names.map(archiveTag) }]);
+}
+
+function archiveTag(name: string): { repository: string; tag: string } {
+  const reference = withDefaultTag(parseReference(name));
+  return { repository: repositoryName(reference), tag: reference.tag ?? "latest" };
 }
 
 async function* stream(services: ImageServices, selected: readonly Selected[]): AsyncGenerator<Uint8Array> {

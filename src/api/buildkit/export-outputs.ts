@@ -72,7 +72,7 @@ async function exportOne(
   { id, options }: Output,
   { engine, job, session, tell }: ExportContext & { tell: Tell },
 ): Promise<ReadonlyMap<string, string>> {
-  if (options.type === "local") {
+  if (options.type === "local" && !result.platforms) {
     const { attestations = [] } = result;
     await using tree = await engine.builds.openTree(result, { options, attestations });
     await (await session()).sendFolder(tree.root, { exporter: id, signal: job.signal });
@@ -80,13 +80,16 @@ async function exportOne(
   }
   const answer = await engine.builds.export(result, {
     options: { ...options, push: false },
+    signal: job.signal,
     attestations: result.attestations ?? [],
     sink: async (archive) => (await session()).sendFile(archive, { exporter: id, signal: job.signal }),
   });
   const imageId = answer.get("containerimage.config.digest");
   if (imageId !== undefined) tell(`writing image ${imageId}`);
   for (const name of (answer.get("image.name") ?? "").split(",")) if (name !== "") tell(`naming to ${canonical(name)}`);
-  const digest = options.push ? await push(options.names, { engine, session, tell }) : imageId;
+  const digest = options.push
+    ? await push(options.names, { engine, session, tell })
+    : (answer.get("containerimage.digest") ?? imageId);
   return new Map([
     ...answer,
     ...(digest === undefined ? [] : [["containerimage.digest", digest] as const]),

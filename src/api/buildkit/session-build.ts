@@ -78,7 +78,9 @@ export class SessionBuilds {
       signal,
     }: { outputs: readonly Output[]; session: ClientSession; signal: AbortSignal | undefined },
   ): AsyncGenerator<ProgressMessage> {
-    const { imageId, cacheManifest } = result;
+    const { cacheManifest, index, platforms } = result;
+    // The images of several platforms are known by their index.
+    const imageId = platforms ? undefined : result.imageId;
     const job = new BuildJob(crypto.randomUUID(), "", signal ?? new AbortController().signal);
     const { engine } = this.services;
     const exported = exportOutputs(result, outputs, { engine, job, session: async () => session });
@@ -86,9 +88,10 @@ export class SessionBuilds {
     ended.catch(() => {});
     for await (const status of job.progress(job.signal)) yield record(statusResponse.encode(encodeStatus(status)));
     const answers = await ended;
+    if (index) answers.set("containerimage.digest", answers.get("containerimage.digest") ?? index.digest);
     if (imageId !== undefined) answers.set("containerimage.config.digest", imageId);
     if (cacheManifest) answers.set("cache.manifest", JSON.stringify(cacheManifest));
-    const id = imageId ?? answers.get("containerimage.config.digest");
+    const id = imageId ?? answers.get("containerimage.config.digest") ?? answers.get("containerimage.digest");
     if (id !== undefined) yield { id: "moby.image.id", aux: { ID: id } };
     yield { id: "vitrine.build.result", aux: Object.fromEntries(answers) };
   }

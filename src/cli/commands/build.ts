@@ -56,7 +56,14 @@ const passed: readonly (readonly [flag: Flag, parameter: string])[] = [
     "provenance",
   ],
   [{ name: "sbom", kind: "string", description: "Attest what packages the image holds (true)" }, "sbom"],
-  [{ name: "platform", kind: "string", description: "Set platform if server is multi-platform capable" }, "platform"],
+  [
+    {
+      name: "platform",
+      kind: "string",
+      description: "Set target platform for build; several with commas between them",
+    },
+    "platform",
+  ],
   [{ name: "target", kind: "string", description: "Set the target build stage to build." }, "target"],
 ];
 
@@ -227,7 +234,7 @@ const needRecords = ["cache-to", "load", "metadata-file", "output", "push"];
 /** Which progress is asked for; undefined for the classic text. */
 function recordsKind(flags: FlagValues): Exclude<ProgressKind, "auto"> | undefined {
   const asked = flags.optional("progress") as ProgressKind | undefined;
-  const isNeeded = needRecords.some((name) => flags.changed(name));
+  const isNeeded = needRecords.some((name) => flags.changed(name)) || flags.string("platform").includes(",");
   if (flags.bool("quiet")) return isNeeded ? "quiet" : undefined;
   const kind = asked ?? (isNeeded ? "auto" : undefined);
   return kind === "auto" ? (process.stderr.isTTY ? "tty" : "plain") : kind;
@@ -251,6 +258,7 @@ function buildContexts(texts: readonly string[]): { folders: Record<string, stri
 
 function refuseWithoutSession(flags: FlagValues, folders: Readonly<Record<string, string>>): void {
   const needs = [
+    ...(flags.string("platform").includes(",") ? ["platform"] : []),
     ...["secret", "ssh", "progress", ...needRecords].filter((name) => flags.changed(name)),
     ...Object.keys(folders).map(() => "build-context"),
   ];
