@@ -73,9 +73,11 @@ export class TerminalProgress implements ProgressRenderer {
 
 /** A line of the table: text at the left, time at the right; control characters of programs are left out. */
 function fitted(line: string, columns: number): string {
-  if (!line.startsWith("\0")) return line.slice(0, columns);
+  if (!line.startsWith("\0")) return line.slice(0, columns - 1);
   const [, text = "", time = ""] = line.split("\0");
   const clean = text.replace(/\x1b\[[0-9;?]*[A-Za-z]|[\0-\x1f\x7f]/g, "");
+  // The last column stays empty: some terminals begin another line as soon as it is filled.
   const room = Math.max(1, columns - time.length - 2);
-  return ` ${clean.slice(0, room).padEnd(room)}${time}`;
+  const shown = clean.slice(0, time === "" ? room : room - 1);
+  return ` ${shown.padEnd(room)}${time}`;
 }
