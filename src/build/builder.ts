@@ -22,6 +22,7 @@ import { imageOfFailedStep } from "./failed-step.ts";
 import { HttpSource } from "./http-source.ts";
 import { InputTrees } from "./input-trees.ts";
 import { buildWarnings } from "./lint-build.ts";
+import { isLayout, layoutImage } from "./layout-image.ts";
 import { LazyLayers, type FailedImport, type ImportedCache } from "./lazy-layers.ts";
 import { loadDockerfile, type LoadedDockerfile } from "./load-dockerfile.ts";
 import { OperationWorker } from "./operation-worker.ts";
@@ -193,11 +194,12 @@ export class Builder {
           const onProgress = (text: string): void => progress.tell({ type: "line", text: `${text}\n` });
           const pull = frontend.pull;
           const { executor } = this.services;
-          const image = await executor
-            .resolveBase(reference, { pull, platform, session, signal, onProgress })
-            .catch((error: unknown) => {
-              throw withNearestStage(error, reference, dockerfile.stages);
-            });
+          const found = isLayout(reference)
+            ? layoutImage(this.services.images, reference, { session, platform, signal })
+            : executor.resolveBase(reference, { pull, platform, session, signal, onProgress });
+          const image = await found.catch((error: unknown) => {
+            throw withNearestStage(error, reference, dockerfile.stages);
+          });
           const layers = image.layers.map(({ chainId }) => chainId);
           return [key, { reference, imageId: image.id, layers, config: image.config }];
         }),

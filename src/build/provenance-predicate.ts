@@ -1,6 +1,7 @@
 import { EngineError } from "../common/index.ts";
 import { imageUrl, predicateTypes } from "../image/index.ts";
 import { parseReference } from "../spec/index.ts";
+import { isLayout, layoutDigest } from "./layout-image.ts";
 import type { FrontendOptions, ProvenanceFacts } from "./build-request.ts";
 
 /** `--provenance`, as `mode=max,version=v1,builder-id=…,reproducible=true`. */
@@ -81,6 +82,7 @@ export function imageMaterial(
   reference: string,
   image: { readonly id: string; readonly repoDigests: readonly string[] },
 ): { uri: string; digest: string } {
+  if (isLayout(reference)) return { uri: reference, digest: layoutDigest(reference) };
   const { domain, path, digest } = parseReference(reference);
   const known = image.repoDigests.map(parseReference).find((one) => one.domain === domain && one.path === path);
   return { uri: imageUrl(reference), digest: digest ?? known?.digest ?? image.id };

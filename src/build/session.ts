@@ -41,6 +41,11 @@ export interface BuildSession {
   /** A folder of the client that holds caches, read by the digest of a manifest. Undefined, or absent: it offers none. */
   cacheFolder?(
     folder: string,
-    options: { readonly digest: string | undefined; readonly signal: AbortSignal },
+    options: {
+      readonly digest: string | undefined;
+      readonly signal: AbortSignal;
+      /** `oci`: not a cache's, but a layout with an image. */
+      readonly kind?: "local" | "oci";
+    },
   ): Promise<CachePlace | undefined>;
 }

@@ -2,6 +2,7 @@
 import { EngineError, toEngineError } from "../common/index.ts";
 import { BuildArguments } from "./build-arguments.ts";
 import type { FrontendOptions } from "./build-request.ts";
+import { isLayout } from "./layout-image.ts";
 import { foreignPlatform, imageKey, platformOfText } from "./build-platform.ts";
 import type { BaseImage } from "./config-state.ts";
 import { DockerfileFault, faultToError } from "./dockerfile-error.ts";
@@ -236,6 +237,8 @@ function fromPlatform(
 function contextOrigin(name: string, target: string, platform: string | undefined): Origin {
   const image = /^docker-image:\/\/(.+)$/.exec(target)?.[1];
   if (image === "scratch") return { kind: "scratch" };
+  // By the layout's own name, which the builder brings it by.
+  if (isLayout(target)) return { kind: "image", reference: target, platform };
   return image === undefined ? { kind: "context", name, target } : { kind: "image", reference: image, platform };
 }
 

@@ -105,10 +105,10 @@ export class ClientSession implements BuildSession {
 
   async cacheFolder(
     folder: string,
-    options: { digest: string | undefined; signal: AbortSignal },
+    { kind = "local", ...options }: { digest: string | undefined; signal: AbortSignal; kind?: "local" | "oci" },
   ): Promise<CachePlace | undefined> {
     if (!this.session.offers(contentMethods.info.path)) return undefined;
-    return clientContent(this.session, { ...options, store: `local:${folder}` });
+    return clientContent(this.session, { ...options, store: `${kind}:${folder}` });
   }
 
   /** Writes one archive to where the client wants it. */

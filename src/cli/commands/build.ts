@@ -1,5 +1,4 @@
 import { writeFileSync } from "node:fs";
-import { resolve } from "node:path";
 import type { ApiClient, Query } from "../../api/client/index.ts";
 import { formatSize } from "../../common/index.ts";
 import { parseReference, type ProgressMessage } from "../../spec/index.ts";
@@ -12,6 +11,7 @@ import {
   type BuildOutputs,
   type NamedAttributes,
 } from "../build-outputs.ts";
+import { namedContexts } from "../named-contexts.ts";
 import type { BuildSession } from "../build-session.ts";
 import type { Command, Flag, Invocation } from "../command.ts";
 import type { FlagValues } from "../flag-values.ts";
@@ -171,10 +171,10 @@ async function buildImage(invocation: Invocation): Promise<number> {
     ? await (await import("../debug-step.ts")).debugging(invocation)
     : (messages: AsyncIterable<ProgressMessage>): AsyncIterable<ProgressMessage> => messages;
   const { openBuildSession } = await import("../build-session.ts");
-  const { folders, others } = buildContexts(flags.list("build-context"));
+  const { folders, others, layouts } = namedContexts(flags.list("build-context"));
   const outputs = buildOutputs(flags);
   const caches = buildCaches(flags);
-  const lent = { stores: caches.stores, outputs: outputs.places };
+  const lent = { stores: { ...caches.stores, ...layouts }, outputs: outputs.places };
   using session = await openBuildSession(engine, { source: args[0] ?? "", flags, contexts: folders, ...lent });
   const query = { ...(await parameters(flags)), buildcontexts: others };
   if (session) {
@@ -182,7 +182,7 @@ async function buildImage(invocation: Invocation): Promise<number> {
     const lines = debugged(sessionLines(engine, { query: query_, session, flags }));
     return await showBuild(lines, { flags, session, caches });
   }
-  refuseWithoutSession(flags, folders);
+  refuseWithoutSession(flags, { ...folders, ...layouts });
   const { openContext } = await import("../build-context.ts");
   const context = await openContext(args[0] ?? "", flags.string("file"));
   const messages = engine.lines<ProgressMessage>("POST", "/build", {
@@ -238,22 +238,6 @@ function recordsKind(flags: FlagValues): Exclude<ProgressKind, "auto"> | undefin
   if (flags.bool("quiet")) return isNeeded ? "quiet" : undefined;
   const kind = asked ?? (isNeeded ? "auto" : undefined);
   return kind === "auto" ? (process.stderr.isTTY ? "tty" : "plain") : kind;
-}
-
-/** Folders are lent by name; everything else the engine gets itself. */
-function buildContexts(texts: readonly string[]): { folders: Record<string, string>; others: string | undefined } {
-  const pairs = texts.map((text) => {
-    const [, name = text, value = ""] = /^([^=]*)=(.*)$/s.exec(text) ?? [];
-    const isFolder = !/^(docker-image|https?|git|ssh|oci-layout|target):|^git@/.test(value);
-    return { name, value, isFolder };
-  });
-  const entries = pairs.map(({ name, value, isFolder }) => [name, isFolder ? `local:${name}` : value]);
-  return {
-    folders: Object.fromEntries(
-      pairs.filter(({ isFolder }) => isFolder).map(({ name, value }) => [name, resolve(value)]),
-    ),
-    others: texts.length === 0 ? undefined : JSON.stringify(Object.fromEntries(entries)),
-  };
 }
 
 function refuseWithoutSession(flags: FlagValues, folders: Readonly<Record<string, string>>): void {
