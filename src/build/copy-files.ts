@@ -33,6 +33,7 @@ import {
   type FileStat,
 } from "../kernel/index.ts";
 import type { IgnoreRules } from "../spec/index.ts";
+import type { LinkedFiles } from "./linked-files.ts";
 import type { ModeChange } from "./mode-change.ts";
 import { readDescriptor } from "./source-tree.ts";
 
@@ -51,6 +52,8 @@ export interface CopyOptions {
   /** Leaves out what it says, by path below the directory that is copied. */
   readonly exclude?: IgnoreRules | undefined;
   readonly signal: AbortSignal | undefined;
+  /** Takes files that need not change; whoever gave it links them when all is copied. */
+  readonly linked?: LinkedFiles | undefined;
 }
 
 /** A place in the destination root: an open directory, and its path there. */
@@ -59,6 +62,8 @@ interface Place {
   readonly path: string;
   /** The same from the directory that is copied. */
   readonly below: string;
+  /** Names of files that are linked later; undefined where none can be. */
+  readonly linked?: string[] | undefined;
 }
 
 /** Copies into one root. Hard links among the files it copies stay hard links. */
@@ -81,7 +86,7 @@ export class FileCopier {
   async copyDirectory(sourceFd: number, destination: string): Promise<void> {
     const fd = makeDirectories(this.rootFd, destination, this.options.owner);
     try {
-      await this.#copyContents(sourceFd, { fd, path: destination, below: "" });
+      await this.#copyContents(sourceFd, this.#place(fd, { path: destination, below: "" }));
     } finally {
       closeFd(fd);
     }
@@ -108,6 +113,16 @@ export class FileCopier {
         closeFd(file);
       }
     });
+  }
+
+  #place(fd: number, place: Pick<Place, "path" | "below">): Place {
+    return { ...place, fd, linked: this.options.linked?.directory(place) };
+  }
+
+  #canLink(name: string, { place, stat }: { place: Place; stat: FileStat }): boolean {
+    const { uid, gid } = this.options.owner ?? stat;
+    if (uid !== stat.uid || gid !== stat.gid || (this.#modeOf(stat) & 0o7777) !== (stat.mode & 0o7777)) return false;
+    return stat.links === 1 && !statAt(place.fd, name);
   }
 
   #modeOf(stat: FileStat): number {
@@ -146,6 +161,10 @@ export class FileCopier {
       case "directory":
         return this.#copySubdirectory(sourceFd, name, { place, stat });
       case "file": {
+        if (place.linked && this.#canLink(name, { place, stat })) {
+          place.linked.push(name);
+          return;
+        }
         const fd = openAt(sourceFd, name, { flags: openFlags.readOnly });
         try {
           return await this.#writeFile(fd, stat, { place, name });
@@ -178,11 +197,8 @@ export class FileCopier {
     try {
       const to = openAt(place.fd, name, { flags: openFlags.directory });
       try {
-        await this.#copyContents(from, {
-          fd: to,
-          path: `${place.path === "/" ? "" : place.path}/${name}`,
-          below: joinPath(place.below, name),
-        });
+        const path = `${place.path === "/" ? "" : place.path}/${name}`;
+        await this.#copyContents(from, this.#place(to, { path, below: joinPath(place.below, name) }));
         chownFd(to, this.options.owner ?? stat);
         chmodFd(to, this.#modeOf(stat));
         setTimesFd(to, stat.mtimeNs);

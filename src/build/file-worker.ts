@@ -8,6 +8,7 @@ import { archiveKind } from "./archive-kind.ts";
 import { clampTimes } from "./clamp-times.ts";
 import { FileCopier, isDirectoryInRoot, makeDirectories, type Owner } from "./copy-files.ts";
 import { parentsDestination, wayComponents, waysOf } from "./copy-parents.ts";
+import { LinkedFiles } from "./linked-files.ts";
 import { parseModeChange } from "./mode-change.ts";
 import { MountedSnapshot } from "./mounted-snapshot.ts";
 import type { CopyAction, FileAction, FileOperation, MakeFileAction } from "./operation.ts";
@@ -165,14 +166,20 @@ export async function runFile(
   const { base, operation } = work;
   await using snapshot = await MountedSnapshot.create(snapshots, base);
   const rootFd = openDirectory(snapshot.root);
+  const diff = snapshots.diffDirectory(snapshot.key);
+  const linked = operation.actions.length === 1 ? new LinkedFiles(diff) : undefined;
   try {
     for (const action of operation.actions) {
-      await doAction(context, action, { root: snapshot.root, rootFd, copies: work.copies });
+      await doAction(context, action, { root: snapshot.root, rootFd, copies: work.copies, linked });
     }
   } finally {
     closeFd(rootFd);
   }
-  if (epoch !== undefined) clampTimes(snapshots.diffDirectory(snapshot.key), epoch);
+  if (linked) {
+    await snapshot.unmount();
+    await linked.link();
+  }
+  if (epoch !== undefined) clampTimes(diff, epoch);
   const layer = await snapshot.commit();
   return { top: layer?.chainId ?? base, containerId: "" };
 }
@@ -181,6 +188,8 @@ interface Target {
   readonly root: string;
   readonly rootFd: number;
   readonly copies: ReadonlyMap<CopyAction, ResolvedCopy>;
+  /** Undefined where a later action may meet what an earlier one copied. */
+  readonly linked: LinkedFiles | undefined;
 }
 
 async function doAction({ signal }: WorkContext, action: FileAction, target: Target): Promise<void> {
@@ -195,12 +204,20 @@ async function doAction({ signal }: WorkContext, action: FileAction, target: Tar
   }
   const owner: Owner | undefined = asked ?? (action.keepOwner ? undefined : { uid: 0, gid: 0 });
   const exclude: IgnoreRules | undefined = action.exclude.length > 0 ? createIgnoreRules(action.exclude) : undefined;
-  const copier = new FileCopier(rootFd, { owner, mode, signal, exclude });
+  const options = { owner, mode, signal, exclude };
   const resolved = await target.copies.get(action)?.sources();
   if (!resolved) throw new EngineError("internal", "A copy has no sources");
+  const linked = linkable(action, resolved) ? target.linked : undefined;
+  const copier = new FileCopier(rootFd, { ...options, linked });
   for (const source of resolved.sources) {
     await copySource(copier, source, { action, tree: resolved.tree, root: target.root, destination });
+    linked?.endSource(resolved.tree.rootFd, source.path, options);
   }
+}
+
+/** One folder's files meet nothing else that is copied, so that it does not matter when they come. */
+function linkable({ parents, exclude }: CopyAction, { tree, sources }: Awaited<ReturnType<ResolvedCopy["sources"]>>) {
+  return tree.isOwn && !parents && exclude.length === 0 && sources.length === 1 && sources[0]?.type === "directory";
 }
 
 interface SourceCopy {

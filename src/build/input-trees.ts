@@ -68,11 +68,11 @@ export class InputTrees implements AsyncDisposable {
           const open = async (): Promise<InputTree> => {
             const { exclude, name } = operation;
             const tree = this.#disposal.use(await session.files(name, { exclude, signal }));
-            const { state } = tree;
+            const { state, isOwn } = tree;
             const memory = state === undefined ? undefined : this.sources.cache.kept.of(state);
             const rules = createIgnoreRules(exclude);
             const ignores = (path: string): boolean => rules.ignores(path);
-            return this.#tree(tree.root, { isContext: true, isPrivate: false, memory, ignores });
+            return this.#tree(tree.root, { isContext: true, isPrivate: false, isOwn, memory, ignores });
           };
           return { digest: undefined, open: () => this.#once(`open ${id}`, open) };
         }

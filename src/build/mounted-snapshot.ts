@@ -31,9 +31,15 @@ export class MountedSnapshot implements AsyncDisposable {
 
   /** The layer of what was changed, which may not be on disk yet; undefined when nothing was. */
   async commit(): Promise<Layer | undefined> {
+    await this.unmount();
+    return this.snapshots.commit(this.key, { lasting: false });
+  }
+
+  /** Nothing shows at `root` any more, and the diff directory is free to write to. */
+  async unmount(): Promise<void> {
+    if (!this.#mounted) return;
     await unmountWhenFree(this.root);
     this.#mounted = false;
-    return this.snapshots.commit(this.key, { lasting: false });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

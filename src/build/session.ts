@@ -9,6 +9,8 @@ export interface LocalTree extends AsyncDisposable {
    * one that was there before: digests of its files are remembered under it.
    */
   readonly state?: string;
+  /** Whether the folder is this build's alone, goes with it and is not written to: its files may become a layer's. */
+  readonly isOwn?: boolean;
 }
 
 export interface FilesOptions {

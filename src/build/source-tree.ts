@@ -59,6 +59,8 @@ export interface DigestMemory {
 export interface SourceTreeOptions {
   readonly memory?: DigestMemory | undefined;
   readonly isContext: boolean;
+  /** Whether its files may become a layer's. */
+  readonly isOwn?: boolean | undefined;
   /** Whether .dockerignore leaves a path out, so that its absence can be told. */
   readonly ignores?: ((path: string) => boolean) | undefined;
 }
@@ -66,12 +68,14 @@ export interface SourceTreeOptions {
 /** A root that sources come from. Dispose it to close its descriptor. */
 export class SourceTree implements Disposable {
   readonly rootFd: number;
+  readonly isOwn: boolean;
   readonly #memory: DigestMemory;
   readonly #isContext: boolean;
   readonly #ignores: ((path: string) => boolean) | undefined;
 
   constructor(root: string, options: SourceTreeOptions) {
     this.rootFd = openDirectory(root);
+    this.isOwn = options.isOwn ?? false;
     this.#memory = options.memory ?? new Map<string, Remembered>();
     this.#isContext = options.isContext;
     this.#ignores = options.ignores;

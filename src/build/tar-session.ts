@@ -61,7 +61,7 @@ export class TarSession implements BuildSession, AsyncDisposable {
       throw new EngineError("notFound", `The client of this build offers no folder "${name}"`);
     }
     applyIgnoreRules(this.#root, exclude);
-    return { root: this.#root, [Symbol.asyncDispose]: async () => {} };
+    return { root: this.#root, isOwn: true, [Symbol.asyncDispose]: async () => {} };
   }
 
   async secret(): Promise<undefined> {}
