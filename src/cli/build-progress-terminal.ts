@@ -1,6 +1,6 @@
 import type { BuildStatus, BuildVertex } from "../api/client/index.ts";
-import type { ProgressRenderer } from "./build-progress.ts";
 import { printError } from "./output.ts";
+import type { ProgressRenderer } from "./progress-renderer.ts";
 
 /** Lines of output shown below a step that runs. */
 const shownLines = 6;

@@ -3,14 +3,9 @@ import { EngineError } from "../common/index.ts";
 import type { ProgressMessage } from "../spec/index.ts";
 import { TerminalProgress } from "./build-progress-terminal.ts";
 import { print, printError } from "./output.ts";
+import type { ProgressRenderer } from "./progress-renderer.ts";
 
 export type ProgressKind = "auto" | "plain" | "tty" | "rawjson" | "quiet";
-
-/** Draws what a build tells; `end` leaves it as it is. */
-export interface ProgressRenderer {
-  take(status: BuildStatus): void;
-  end(): void;
-}
 
 /** Shows the records of a build to standard error; answers its image. Throws the stream's own error. */
 export async function showRecords(
