@@ -8,8 +8,7 @@ import { openMounts } from "./exec-mounts.ts";
 import { cleanMountPoints, missingMountPoints } from "./mount-points.ts";
 import { removeSnapshot } from "./mounted-snapshot.ts";
 import type { ExecOperation, GraphNode } from "./operation.ts";
-import type { Made } from "./operation-worker.ts";
-import type { Component, WorkContext } from "./work-context.ts";
+import type { Component, WorkContext, Made } from "./work-context.ts";
 
 /** What a RUN depends on: all that it sees but secrets, agents and what its cache mounts hold. */
 export async function execKey(

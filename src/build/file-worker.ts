@@ -12,11 +12,10 @@ import { LinkedFiles } from "./linked-files.ts";
 import { parseModeChange } from "./mode-change.ts";
 import { MountedSnapshot } from "./mounted-snapshot.ts";
 import type { CopyAction, FileAction, FileOperation, MakeFileAction } from "./operation.ts";
-import type { Made } from "./operation-worker.ts";
 import { resolveOwner } from "./owner.ts";
 import type { InputTree, RemoteTree } from "./input-trees.ts";
 import { hasWildcards, readDescriptor, relativePath, type Source, type SourceTree } from "./source-tree.ts";
-import type { Component, WorkContext } from "./work-context.ts";
+import type { Component, WorkContext, Made } from "./work-context.ts";
 
 /** What a copy takes: its sources, and where they are when it comes to copying. */
 export interface ResolvedCopy {

@@ -5,13 +5,7 @@ import { cancelled } from "./cancelled.ts";
 import { execKey, runExec } from "./exec-worker.ts";
 import { fileKey, runFile, type FileKey } from "./file-worker.ts";
 import type { ExecOperation, FileOperation, GraphNode, MergeOperation, OperationId } from "./operation.ts";
-import type { Component, Solved, WorkContext } from "./work-context.ts";
-
-/** What an operation makes when it is carried out. */
-export interface Made {
-  readonly top: string | undefined;
-  readonly containerId: string;
-}
+import type { Component, Solved, WorkContext, Made } from "./work-context.ts";
 
 /** Carries out operations, or finds what they made before; the solver's worker. */
 export class OperationWorker {

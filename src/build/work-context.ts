@@ -57,3 +57,9 @@ export interface WorkContext {
   readonly solver: Solver<Solved>;
   readonly signal: AbortSignal;
 }
+
+/** What an operation makes when it is carried out. */
+export interface Made {
+  readonly top: string | undefined;
+  readonly containerId: string;
+}
