@@ -182,5 +182,5 @@ test("flags after the image belong to the container", () => {
 });
 
 test("a flag that does not exist is refused by name", () => {
-  expect(ours(["--gpus", "all", "busybox"]).failure).toBe("unknown flag: --gpus");
+  expect(ours(["--gpus", "all", "busybox"]).failure).toBe("unknown flag: --gpus (did you mean --cpus?)");
 });
