@@ -113,7 +113,9 @@ test("a prune of networks is told of, and its filters are docker's", async () =>
   expect(refused.status).toBe(400);
   const until = (Date.now() / 1000 + clockMargin).toFixed(3);
   const format = "{{.Type}} {{.Action}} {{.Actor.Attributes.reclaimed}}";
-  const { stdout } = await engine.docker("events", "--since", since, "--until", until, "--format", format);
+  const { stdout } = await engine.docker(
+    ...["events", "--filter", "type=network", "--since", since, "--until", until, "--format", format],
+  );
   expect(stdout).toBe("network prune 0\n");
 });
 
