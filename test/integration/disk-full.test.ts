@@ -79,7 +79,8 @@ test("overlay2: a commit that has no room for its record or its directory keeps 
   const before = await onDisk(place);
   {
     using _ = fill(volume.path, 0);
-    await expect(snapshots.commit("k")).rejects.toThrow(/no space left/i);
+    // The directory or the database: which of them finds no block depends on where the file system has its last ones.
+    await expect(snapshots.commit("k")).rejects.toThrow(/no space left|disk is full/i);
     expect([snapshots.layers(), snapshots.keys(), await onDisk(place)]).toEqual([[], ["k"], before]);
   }
   // A full disk is one of many reasons for a record that cannot be.

@@ -114,7 +114,14 @@ test("a prune of networks is told of, and its filters are docker's", async () =>
   const until = (Date.now() / 1000 + clockMargin).toFixed(3);
   const format = "{{.Type}} {{.Action}} {{.Actor.Attributes.reclaimed}}";
   const { stdout } = await engine.docker(
-    ...["events", "--filter", "type=network", "--since", since, "--until", until, "--format", format],
+    "events",
+    "--filter=type=network",
+    "--since",
+    since,
+    "--until",
+    until,
+    "--format",
+    format,
   );
   expect(stdout).toBe("network prune 0\n");
 });
