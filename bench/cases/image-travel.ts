@@ -1,5 +1,4 @@
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { loadavg } from "node:os";
 import { join } from "node:path";
 import { startTestEngine, waitFor } from "../../test/support/test-engine.ts";
@@ -9,6 +8,7 @@ import { processorSeconds } from "../processor-time.ts";
 import { run } from "../programs.ts";
 import type { Stage } from "../stage.ts";
 import { makeTravelArchive, travelImage } from "../travel-image.ts";
+import { freePort } from "../../test/support/free-port.ts";
 
 const rounds = 3;
 const pingEveryMs = 5;
@@ -222,12 +222,4 @@ async function startRegistry(options: {
       await server.exited;
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
-  const { port } = server.address() as AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
 }

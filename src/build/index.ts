@@ -22,14 +22,7 @@ export type { LintResult, LintWarning } from "./lint-reporter.ts";
 export { findStage, targetStage } from "./stage-names.ts";
 export type { Executor, ExecutorStep, ResolveBaseOptions, StepMount } from "./executor.ts";
 export { exportImage } from "./export-image.ts";
-export {
-  cacheUsage,
-  filterUsage,
-  pruneCache,
-  pruneFilters,
-  type CacheUsage,
-  type PruneOptions,
-} from "./prune-cache.ts";
+export { cacheUsage, filterUsage, pruneCache, pruneFilters, type PruneOptions } from "./prune-cache.ts";
 export { defaultFrontendOptions, epochOf, frontendOptions } from "./frontend-options.ts";
 export type { ExecMount, FileAction, GraphNode, Operation, OperationId } from "./operation.ts";
 export { loadDockerfile } from "./load-dockerfile.ts";

@@ -1,25 +1,12 @@
 import { EngineError, parseGoDuration } from "../common/index.ts";
 import type { ImageStore } from "../image/index.ts";
 import type { Snapshotter } from "../snapshot/index.ts";
+import type { CacheUsage } from "../spec/index.ts";
 import type { BuildCache, CacheRecord } from "./build-cache.ts";
 import type { CacheMounts } from "./cache-mounts.ts";
 
 /** What the cache may hold after a build before the least recently used goes. */
 export const cacheBudgetBytes = 20 * 1024 ** 3;
-
-/** One thing that the cache keeps, as `GET /system/df` tells it. */
-export interface CacheUsage {
-  readonly ID: string;
-  readonly Type: "regular" | "exec.cachemount";
-  readonly Description: string;
-  readonly InUse: boolean;
-  /** Whether an image has the same layers. */
-  readonly Shared: boolean;
-  readonly Size: number;
-  readonly CreatedAt: string;
-  readonly LastUsedAt: string;
-  readonly UsageCount: number;
-}
 
 export interface PruneOptions {
   /** What images share too. */

@@ -13,7 +13,6 @@ import {
   type BuildRequest,
   type BuildResult,
   type BuildSession,
-  type CacheUsage,
   type ClassicBuildRequest,
   type Exported,
   type ExportRequest,
@@ -21,7 +20,7 @@ import {
   type StepReason,
 } from "../build/index.ts";
 import { EngineError } from "../common/index.ts";
-import { parseReference, withDefaultTag, type ProgressMessage } from "../spec/index.ts";
+import { parseReference, withDefaultTag, type CacheUsage, type ProgressMessage } from "../spec/index.ts";
 import { findImage } from "./container-creation.ts";
 import type { Core } from "./core.ts";
 import { keepFailedStep } from "./failed-step.ts";

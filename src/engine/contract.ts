@@ -4,7 +4,6 @@ import type {
   BuildRequest,
   BuildResult,
   BuildSession,
-  CacheUsage,
   CheckAnswer,
   CheckRequest,
   ClassicBuildRequest,
@@ -15,6 +14,7 @@ import type {
 } from "../build/index.ts";
 import type { SearchResult } from "../registry/index.ts";
 import type {
+  CacheUsage,
   CheckReport,
   ContainerConfig,
   ContainerCreateRequest,

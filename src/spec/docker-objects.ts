@@ -115,6 +115,20 @@ export interface EventMessage {
   timeNano: number;
 }
 
+/** One thing that the cache of builds keeps, as `GET /system/df` tells it. */
+export interface CacheUsage {
+  readonly ID: string;
+  readonly Type: "regular" | "exec.cachemount";
+  readonly Description: string;
+  readonly InUse: boolean;
+  /** Whether an image has the same layers. */
+  readonly Shared: boolean;
+  readonly Size: number;
+  readonly CreatedAt: string;
+  readonly LastUsedAt: string;
+  readonly UsageCount: number;
+}
+
 /** Id of the message that tells of a failed step's image, `{Image, Message, Code}`, in a build of `debug=1`. */
 export const failedStepId = "vitrine.failed-step";
 

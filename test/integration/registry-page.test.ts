@@ -5,13 +5,7 @@ import { readRetention, readWebhooks } from "../../src/registry/index.ts";
 import { ChapterShell, matchesOutput, readChapter } from "../support/chapter.ts";
 import { newScratch } from "../support/scratch.ts";
 import { projectRoot, vitrineCommand } from "../support/test-engine.ts";
-
-function freePort(): number {
-  const server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });
-  const { port = 0 } = server;
-  void server.stop(true);
-  return port;
-}
+import { freePort } from "../support/free-port.ts";
 
 const page = join(projectRoot, "docs", "registry.md");
 
@@ -26,7 +20,7 @@ test("every command of docs/registry.md says what the page shows", async () => {
   expect(exchanges.length).toBeGreaterThan(10);
   await using _server = { [Symbol.asyncDispose]: async () => void (await bash.run("kill $(jobs -p); wait")) };
   // The page's port may be somebody's.
-  const port = String(freePort());
+  const port = String(await freePort());
   for (const { line, command: shown, expected } of exchanges) {
     const command = shown.replaceAll("5443", port);
     const { output } = await bash.run(command);

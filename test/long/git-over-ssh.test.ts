@@ -1,12 +1,12 @@
 import { expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { parseGitReference } from "../../src/build/git-reference.ts";
 import { GitSource } from "../../src/build/git-source.ts";
 import { EngineError, Paths } from "../../src/common/index.ts";
 import { commit } from "../support/git-server.ts";
 import { newScratch } from "../support/scratch.ts";
+import { freePort } from "../support/free-port.ts";
 
 function run(...command: string[]): string {
   const result = Bun.spawnSync(command);
@@ -18,14 +18,6 @@ async function until(holds: () => boolean): Promise<void> {
   for (const end = Date.now() + 10_000; !holds(); await Bun.sleep(20)) {
     if (Date.now() > end) throw new Error("It did not come true within 10 s");
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** sshd(8) on a loopback port, which lets in by one key, and an agent with that key. */

@@ -1,8 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { waitFor } from "./test-engine.ts";
+import { freePort } from "./free-port.ts";
 
 /** Debian's docker-registry (the reference implementation) on a loopback port, with its data below a folder of the test's. */
 export async function startDebianRegistry(
@@ -41,12 +40,4 @@ export async function startDebianRegistry(
       await server.exited;
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
-  const { port } = server.address() as AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
 }

@@ -1,7 +1,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { createServer as createSocketServer, type AddressInfo } from "node:net";
+import type { AddressInfo } from "node:net";
 import { dirname, join } from "node:path";
+import { freePort } from "./free-port.ts";
 
 const environment = {
   PATH: process.env.PATH ?? "",
@@ -128,12 +129,4 @@ export async function serveGitDaemon(folder: string): Promise<AsyncDisposable & 
       await child.exited;
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createSocketServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

@@ -1,9 +1,10 @@
-import type { CacheUsage, PruneOptions } from "../../build/index.ts";
+import type { PruneOptions } from "../../build/index.ts";
 import { EngineError } from "../../common/index.ts";
 import type { Engine } from "../../engine/index.ts";
 import { controlMethods as methods, type usageRecordMessage } from "./control-messages.ts";
 import { serverStreaming, unary, type GrpcMethods } from "./grpc-server.ts";
 import { timestampOf } from "./status-records.ts";
+import type { CacheUsage } from "../../spec/index.ts";
 
 /** What the build cache keeps, and its removal, as `docker buildx du` and `prune` ask for them. */
 export function cacheService(engine: Engine, removeFolders: () => void): GrpcMethods {

@@ -1,5 +1,5 @@
 // What the client of a build serves to the engine (moby/buildkit, session/*/*.proto; tonistiigi/fsutil, types/*.proto; grpc.health.v1).
-import { bigInteger, bytes, integer, manyTexts, mapOf, message, text } from "./protobuf.ts";
+import { bigInteger, bytes, integer, mapOf, message, text } from "./protobuf.ts";
 
 /** A file of the client's folder. `mode` has Go's bits (os.FileMode), `modTime` nanoseconds since 1970. */
 export interface Stat {
@@ -54,7 +54,6 @@ const pieces = { request: bytesMessage, response: bytesMessage };
 /** The methods that a client may offer in `X-Docker-Expose-Session-Grpc-Method`, with their types. */
 export const sessionMethods = {
   diffCopy: { path: "/moby.filesync.v1.FileSync/DiffCopy", ...packets },
-  tarStream: { path: "/moby.filesync.v1.FileSync/TarStream", ...packets },
   /** A file: pieces there, then the end; a folder: packets, the engine being the side that has the files. */
   fileSend: { path: "/moby.filesync.v1.FileSend/DiffCopy", ...pieces },
   folderSend: { path: "/moby.filesync.v1.FileSend/DiffCopy", ...packets },
@@ -62,21 +61,6 @@ export const sessionMethods = {
     path: "/moby.filesync.v1.Auth/Credentials",
     request: message<{ host: string }>({ host: text(1) }),
     response: message<{ username: string; secret: string }>({ username: text(1), secret: text(2) }),
-  },
-  fetchToken: {
-    path: "/moby.filesync.v1.Auth/FetchToken",
-    request: message<{ clientId: string; host: string; realm: string; service: string; scopes: readonly string[] }>({
-      clientId: text(1),
-      host: text(2),
-      realm: text(3),
-      service: text(4),
-      scopes: manyTexts(5),
-    }),
-    response: message<{ token: string; expiresIn: number; issuedAt: number }>({
-      token: text(1),
-      expiresIn: integer(2),
-      issuedAt: integer(3),
-    }),
   },
   secret: {
     path: "/moby.buildkit.secrets.v1.Secrets/GetSecret",

@@ -5,18 +5,7 @@ import { encodeFilters } from "../filters.ts";
 import { goType, type GoObject } from "../go-template/index.ts";
 import { renderListing } from "../listing.ts";
 import { print } from "../output.ts";
-
-interface Usage {
-  readonly ID: string;
-  readonly Type: string;
-  readonly Description: string;
-  readonly InUse: boolean;
-  readonly Shared: boolean;
-  readonly Size: number;
-  readonly CreatedAt: string;
-  readonly LastUsedAt: string;
-  readonly UsageCount: number;
-}
+import type { CacheUsage } from "../../spec/index.ts";
 
 export const command: Command = {
   usage: "du [OPTIONS]",
@@ -29,9 +18,9 @@ export const command: Command = {
   async run({ flags, client }) {
     const engine = await client();
     const query = { filters: encodeFilters(flags.list("filter")) };
-    const { BuildCache } = await engine.get<{ BuildCache: readonly Usage[] }>("/vitrine/build-cache", query);
+    const { BuildCache } = await engine.get<{ BuildCache: readonly CacheUsage[] }>("/vitrine/build-cache", query);
     print(flags.bool("verbose") ? BuildCache.map(verboseText).join("\n\n") : await table(BuildCache));
-    const size = (list: readonly Usage[]): number => list.reduce((sum, one) => sum + one.Size, 0);
+    const size = (list: readonly CacheUsage[]): number => list.reduce((sum, one) => sum + one.Size, 0);
     const shared = size(BuildCache.filter((one) => one.Shared));
     const free = size(BuildCache.filter((one) => !one.InUse && !one.Shared));
     const sums = [["Shared:", shared] as const, ["Private:", size(BuildCache) - shared] as const];
@@ -41,7 +30,7 @@ export const command: Command = {
   },
 };
 
-function table(usage: readonly Usage[]): Promise<string> {
+function table(usage: readonly CacheUsage[]): Promise<string> {
   const headers = { ID: "ID", Reclaimable: "RECLAIMABLE", Size: "SIZE", LastAccessed: "LAST ACCESSED" };
   const rows = usage.map((one): GoObject => ({
     [goType]: "*formatter.buildCacheContext",
@@ -55,7 +44,7 @@ function table(usage: readonly Usage[]): Promise<string> {
   return renderListing({ format: "", table: columns.join(String.raw`\t`), headers, rows });
 }
 
-function verboseText(one: Usage): string {
+function verboseText(one: CacheUsage): string {
   const pairs: readonly (readonly [string, string])[] = [
     ["ID", one.ID],
     ["Created at", one.CreatedAt],
